@@ -1,0 +1,1 @@
+"""vlmq: turn a vision-language model into an agent."""

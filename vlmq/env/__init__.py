@@ -1,0 +1,1 @@
+"""Environments: discovery, pools, and the bridge to TorchRL."""

@@ -1,0 +1,1 @@
+"""Pure functions of tensors: returns, critic losses, advantage filters, actor loss."""

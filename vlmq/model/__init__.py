@@ -1,0 +1,1 @@
+"""The VLM actor-critic."""

@@ -1,0 +1,1 @@
+"""Observations to messages to tokens, and replies back to actions."""

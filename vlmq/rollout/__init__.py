@@ -1,0 +1,1 @@
+"""Acting: the policy, the collector, and the assembly of episodes."""

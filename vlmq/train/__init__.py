@@ -1,0 +1,1 @@
+"""Lightning: module, data, callbacks, command line."""
