@@ -1,0 +1,247 @@
+"""The browser's life: it is found or missed in plain words, stays offline, fails loudly, leaves nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from vlmq_env_miniwob.browser import BrowserFailure
+from vlmq_env_miniwob.env import MiniWobEnv
+
+from vlmq.api import PluginError
+
+MARK = "VLMQ_MINIWOB_TEST_MARK"
+OWNER = """
+import sys, time
+from vlmq_env_miniwob.env import MiniWobEnv
+env = MiniWobEnv("click-test")
+env.reset(seed=0)
+print(*env._browser.pids, flush=True)
+if sys.argv[1] == "raise":
+    raise KeyError("a bug in the caller")
+if sys.argv[1] == "wait":
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The value of an environment variable that every process started from here on inherits."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    return mark
+
+
+@pytest.fixture
+def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of temporary files from here on; its name is short, as sockets need it."""
+    with tempfile.TemporaryDirectory(prefix="mw-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def _marked(mark: str) -> set[psutil.Process]:
+    """The live processes that carry the mark, and their descendants; zombies do not count."""
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found |= {process, *process.children(recursive=True)}
+        except psutil.Error:
+            continue
+    return {process for process in found if _runs(process)}
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _survivors(processes: set[psutil.Process], patience_s: float = 20.0) -> list[str]:
+    """What still runs after a grace period: a kill takes the kernel a moment."""
+    deadline = time.monotonic() + patience_s
+    while (alive := [p for p in processes if _runs(p)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [str(p) for p in alive]
+
+
+def _left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def _owner(then: str) -> tuple[subprocess.Popen[str], int, int]:
+    """A process that owns an environment; with the process ids of its Chromium and driver."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, then], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    chromium, driver = map(int, owner.stdout.readline().split())
+    return owner, chromium, driver
+
+
+@pytest.mark.parametrize("by", ["argument", "variable", "nothing"])
+def test_a_missing_browser_is_one_sentence_with_the_command(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLMQ_CHROME", raising=False)
+    if by == "variable":
+        monkeypatch.setenv("VLMQ_CHROME", "/nowhere/chromium")
+    if by == "nothing":
+        monkeypatch.setenv("PATH", "/nowhere")
+        monkeypatch.setattr("vlmq_env_miniwob.chromium._MAC_PLACES", ())
+    with pytest.raises(PluginError, match="apt-get install -y chromium") as caught:
+        MiniWobEnv("click-test", chrome="/nowhere/chromium" if by == "argument" else None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_browser_that_does_not_start_fails_and_leaves_nothing(mark: str, make_env: Any, temp: Path) -> None:
+    env = make_env("click-test", chrome="/bin/false")
+    with pytest.raises(BrowserFailure, match="starting"):
+        env.reset(seed=0)
+    assert not _survivors(_marked(mark))
+    assert not _left_in(temp)
+
+
+def test_close_ends_every_process_and_may_be_repeated(mark: str, make_env: Any, temp: Path) -> None:
+    env = make_env("click-test")
+    env.close()
+    env.reset(seed=0)
+    processes = _marked(mark)
+    assert {*env._browser.pids} <= {p.pid for p in processes}
+    assert len(processes) > 3
+    files_before = psutil.Process().num_fds()
+    env.close()
+    env.close()
+    assert not _survivors(processes)
+    assert not _marked(mark)
+    assert not _left_in(temp)
+    assert psutil.Process().num_fds() < files_before
+    env.reset(seed=0)  # a closed environment may be taken up again
+    assert env.step(env.expert_action())[1] == 1.0
+
+
+def test_a_forgotten_environment_is_collected_with_its_browser(mark: str, chromium: None, temp: Path) -> None:
+    env = MiniWobEnv("click-test")
+    env.reset(seed=0)
+    processes = _marked(mark)
+    assert processes
+    del env
+    gc.collect()
+    assert not _survivors(processes)
+    assert not _left_in(temp)
+
+
+def test_nothing_survives_an_exception_in_the_owner(mark: str, chromium: None, temp: Path) -> None:
+    owner, _, _ = _owner("raise")
+    assert owner.wait(60) == 1
+    assert not _survivors(_marked(mark))
+    assert not _left_in(temp)
+
+
+@pytest.mark.parametrize("victims", ["owner", "owner and driver"])
+def test_nothing_survives_kill_9_and_the_next_start_sweeps(
+    victims: str, mark: str, make_env: Any, temp: Path
+) -> None:
+    owner, chromium, driver = _owner("wait")
+    processes = _marked(mark)
+    assert {chromium, driver, owner.pid} <= {p.pid for p in processes}
+    doomed = [owner.pid] if victims == "owner" else [driver, owner.pid]
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    owner.wait(60)
+    assert not _survivors(processes)
+    assert not _marked(mark)
+    (left,) = _left_in(temp)
+    env = make_env("click-test")
+    env.reset(seed=0)
+    assert not left.exists()
+    assert len(_left_in(temp)) == 1
+
+
+@pytest.mark.parametrize("victim", ["chromium", "driver"])
+@pytest.mark.parametrize("during", ["step", "reset"])
+def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
+    victim: str, during: str, mark: str, make_env: Any
+) -> None:
+    env = make_env("click-test")
+    env.reset(seed=0)
+    processes = _marked(mark)
+    os.kill(env._browser.pids[victim == "driver"], signal.SIGKILL)
+    with pytest.raises(BrowserFailure, match=r"reset\(\) starts a fresh one"):
+        env.step("noop()") if during == "step" else env.reset(seed=1)
+    env.reset(seed=1)
+    assert env.step(env.expert_action())[1] == 1.0
+    assert not _survivors(processes)
+
+
+def test_a_page_that_never_answers_is_ended_by_the_time_out(make_env: Any) -> None:
+    env = make_env("click-test")
+    env.reset(seed=0)
+    env._browser.run(
+        "planting a loop", lambda _: env._page._tab.page.evaluate("vlmqPage.look = () => { for (;;); }")
+    )
+    env._browser.timeout_s = 1.0
+    with pytest.raises(BrowserFailure, match="within 1 s"):
+        env.step("noop()")
+    env.reset(seed=0)
+    assert env.step(env.expert_action())[1] == 1.0
+
+
+def test_the_page_reaches_no_network_and_no_other_file(mark: str, make_env: Any) -> None:
+    callers: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def count() -> None:
+            while True:
+                try:
+                    connection, address = server.accept()
+                except OSError:
+                    return
+                callers.append(address)
+                connection.close()
+
+        threading.Thread(target=count, daemon=True).start()
+        env = make_env("click-test")
+        env.reset(seed=0)
+        page = env._page._tab.page
+        attempts = f"""async () => {{
+            const tries = ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://example.com/",
+                           "file:///etc/hostname"];
+            const reached = [];
+            for (const url of tries) {{
+                await fetch(url, {{mode: "no-cors"}}).then(() => reached.push(url), () => null);
+                await new Promise((done) => {{
+                    const image = new Image(); image.onload = image.onerror = done; image.src = url;
+                }});
+            }}
+            await new Promise((done) => {{
+                const s = new WebSocket("ws://127.0.0.1:{port}/"); s.onerror = s.onclose = done;
+            }});
+            return reached;
+        }}"""
+        assert env._browser.run("calling out", lambda _: page.evaluate(attempts)) == []
+        # The flags alone must hold too, should a request ever escape the address filter.
+        env._browser.run("dropping the filter", lambda context: context.unroute_all())
+        reached = env._browser.run("calling out", lambda _: page.evaluate(attempts))
+        assert [url for url in reached if url.startswith("http")] == []
+        assert callers == []
+        inet = [c for p in _marked(mark) for c in p.net_connections("inet") if c.raddr]
+        assert [c for c in inet if not c.raddr.ip.startswith("127.")] == []
+        with socket.create_connection(("127.0.0.1", port)):  # the counter does count
+            deadline = time.monotonic() + 10
+            while not callers and time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert len(callers) == 1

@@ -1,0 +1,244 @@
+"""The environment on the real pages: seeds, rewards, refusals, pictures, texts."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import subprocess
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import vlmq_env_miniwob
+from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, _fitting, _num_bytes
+from vlmq_env_miniwob.taskpage import Element
+
+from vlmq.api import UserError
+
+Envs = dict[str, MiniWobEnv]
+TASKS = vlmq_env_miniwob.TASKS
+
+
+def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a["text"] == b["text"] and np.array_equal(a["image"], b["image"])
+
+
+def _named(env: MiniWobEnv, name: str) -> tuple[str, Element]:
+    return next((bid, e) for bid, e in env._shown().items() if e.name == name)
+
+
+def test_the_spec_module_is_found_and_is_light() -> None:
+    (entry,) = importlib.metadata.entry_points(group="vlmq.envs", name="miniwob")
+    assert entry.load() is vlmq_env_miniwob.SPECS
+    assert [spec.id for spec in vlmq_env_miniwob.SPECS] == [
+        "miniwob/click-test-v1",
+        "miniwob/click-test-2-v1",
+    ]
+    heavy = "{'torch', 'playwright', 'PIL', 'miniwob', 'selenium', 'vlmq_env_miniwob.env'}"
+    check = f"import sys, vlmq_env_miniwob; print(*{heavy} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout
+    assert loaded.split() == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_expert_solves_20_seeds_with_the_full_raw_reward(shared: Envs, task: str) -> None:
+    env = shared[task]
+    for seed in range(20):
+        _, info = env.reset(seed=seed)
+        action = env.expert_action()
+        assert action in info["legal_actions"]
+        _, reward, terminated, truncated, info = env.step(action)
+        assert (reward, terminated, truncated) == (1.0, True, False), seed
+        assert info["success"] is True
+        assert info["raw_reward"] == 1.0
+        assert info["action_ok"] is True
+
+
+def test_a_target_whose_centre_is_covered_is_clicked_where_it_shows(shared: Envs) -> None:
+    env = shared["click-test-2"]
+    covered = 0
+    for seed in range(60):
+        env.reset(seed=seed)
+        bid, one = _named(env, "ONE")
+        left, top, width, height = _named(env, "TWO")[1].box  # the later button lies on top
+        x, y = one.box[0] + one.box[2] / 2, one.box[1] + one.box[3] / 2
+        if left <= x <= left + width and top <= y <= top + height:
+            covered += 1
+            assert env.step(f"click('{bid}')")[1] == 1.0, seed
+    assert covered >= 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_seed_alone_determines_the_page(shared: Envs, make_env: Any, task: str) -> None:
+    env, other = shared[task], make_env(task)
+    env.reset(seed=1)
+    env.step("mouse_click(3, 200)")
+    firsts = {}
+    for seed in (7, 8, 9):
+        firsts[seed] = env.reset(seed=seed)[0]
+        env.step(env.expert_action() or "")
+    for seed in (9, 7, 8):
+        assert _same(other.reset(seed=seed)[0], firsts[seed])
+    assert not np.array_equal(firsts[7]["image"], firsts[8]["image"])
+
+
+def test_unseeded_resets_continue_the_seeded_stream(shared: Envs) -> None:
+    env = shared["click-test"]
+    runs = []
+    for _ in range(2):
+        env.reset(seed=5)
+        runs.append([env.reset()[0] for _ in range(2)])
+    assert _same(runs[0][0], runs[1][0])
+    assert _same(runs[0][1], runs[1][1])
+    assert not np.array_equal(runs[0][0]["image"], runs[0][1]["image"])
+
+
+def test_a_seed_beyond_53_bits_is_a_seed_like_any_other(shared: Envs) -> None:
+    env = shared["click-test"]
+    a, b = env.reset(seed=2**60)[0], env.reset(seed=2**60 + 1)[0]
+    assert not np.array_equal(a["image"], b["image"])
+    assert _same(env.reset(seed=2**60)[0], a)
+
+
+def test_the_wrong_button_ends_the_episode_with_the_pages_minus_one(shared: Envs) -> None:
+    env = shared["click-test-2"]
+    env.reset(seed=0)
+    bid, _ = _named(env, "TWO")
+    observation, reward, terminated, truncated, info = env.step(f"click('{bid}')")
+    assert (reward, terminated, truncated) == (-1.0, True, False)
+    assert info["success"] is False
+    assert info["action_ok"] is True
+    assert info["legal_actions"] == ()
+    assert observation in env.observation_space
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step("noop()")
+
+
+def test_a_click_beside_everything_and_waiting_do_not_end_it_but_the_limit_does(shared: Envs) -> None:
+    env = shared["click-test-2"]
+    before, _ = env.reset(seed=0)
+    for turn, action in enumerate(("mouse_click(2, 207)", "noop()", "noop()", "noop()", "noop()"), start=1):
+        observation, reward, terminated, truncated, info = env.step(action)
+        assert reward == 0
+        assert info["action_ok"] is True
+        assert not terminated
+        assert _same(observation, before)
+        assert truncated == (turn == 5)
+    assert info["success"] is False
+
+
+def test_a_mouse_click_on_the_button_is_a_real_click(shared: Envs) -> None:
+    env = shared["click-test"]
+    env.reset(seed=4)
+    _, button = _named(env, "Click Me!")
+    x, y = button.box[0] + button.box[2] - 4, button.box[1] + button.box[3] - 4
+    assert env.step(f"mouse_click({x:.0f}, {y:.0f})")[1] == 1.0
+
+
+@pytest.mark.parametrize("modality", ["image+elements", "elements"])
+def test_illegal_text_leaves_the_page_and_costs_a_turn(make_env: Any, modality: str) -> None:
+    texts = [
+        "",
+        "  ",
+        "12",
+        "click",
+        "click('9')",
+        "click('100')",
+        "click('1",
+        "mouse_click(200, 5)",
+        "é" * 99,
+    ]
+    texts += ['{"a": 1}', "noop() noop()", "x" * 10_000, "\ud800", "click('12'); alert(1)", "</script>", "\0"]
+    env = make_env(modality=modality, max_turns=len(texts) + 1)
+    before, info = env.reset(seed=2)
+    legal = info["legal_actions"]
+    for text in texts:
+        observation, reward, terminated, truncated, info = env.step(text)
+        assert (reward, terminated, truncated) == (ILLEGAL_REWARD, False, False)
+        assert info["action_ok"] is False
+        assert info["legal_actions"] == legal
+        assert info["error"]
+        assert "\n" not in info["error"]
+        assert observation["text"] == before["text"]
+        assert np.array_equal(observation.get("image"), before.get("image"))
+    assert env.step("noop()")[3] is True  # every refusal counted as a turn
+
+
+def test_bids_are_drawn_anew_so_that_no_answer_can_be_learnt_by_heart(shared: Envs) -> None:
+    env = shared["click-test-2"]
+    answers = {(env.reset(seed=seed), env.expert_action())[1] for seed in range(10)}
+    assert len(answers) >= 8
+
+
+def test_the_picture_is_the_task_area_of_the_page(shared: Envs) -> None:
+    env = shared["click-test"]
+    observation, _ = env.reset(seed=3)
+    image = observation["image"]
+    assert observation in env.observation_space
+    assert image.shape == (210, 160, 3)
+    assert tuple(image[2, 158]) == (255, 255, 0)  # the yellow instruction bar
+    assert (image[:50] < 100).all(axis=2).sum() > 30  # black letters on it
+    assert tuple(image[205, 2]) == (255, 255, 255)
+    left, top, width, height = _named(env, "Click Me!")[1].box
+    face = image[int(top) + 4 : int(top + height) - 4, int(left) + 4 : int(left + width) - 4]
+    assert (face == (239, 239, 239)).all(axis=2).mean() > 0.5  # a grey button where its box says
+    after = env.step(env.expert_action() or "")[0]["image"]
+    assert not np.array_equal(after, image)
+
+
+def test_each_modality_shows_what_it_says(make_env: Any) -> None:
+    plain = make_env().reset(seed=6)[0]
+    marked_env = make_env(modality="image")
+    marked, info = marked_env.reset(seed=6)
+    words, _ = make_env(modality="elements").reset(seed=6)
+    assert "button 'ONE'" in plain["text"]
+    assert "button" not in marked["text"].replace("Click button ONE.", "")
+    assert set(words) == {"text"}
+    assert words["text"] == plain["text"]
+    assert "click('bid')" in marked["text"]
+    assert len(info["legal_actions"]) == 2
+    red = (marked["image"] == (200, 0, 0)).all(axis=2)
+    assert red.sum() > 100
+    assert not (plain["image"] == (200, 0, 0)).all(axis=2).any()
+    changed = (marked["image"] != plain["image"]).any(axis=2)
+    assert changed.sum() < 2 * 20 * 14  # the two tags and nothing else
+    assert marked_env.step(marked_env.expert_action())[1] == 1.0
+
+
+def test_an_element_list_beyond_the_texts_capacity_says_what_is_missing() -> None:
+    lines = [f"[{bid}] button 'é{'x' * 50}'" for bid in range(10, 90)]
+    cut = _fitting(lines, TEXT_BYTES)
+    assert _num_bytes(cut) <= TEXT_BYTES
+    assert cut[:-1] == lines[: len(cut) - 1]
+    assert cut[-1] == f"({len(lines) - len(cut) + 1} more not listed)"
+    assert _fitting(lines[:3], TEXT_BYTES) == lines[:3]
+
+
+def test_it_works_inside_an_event_loop_and_beside_another_environment(shared: Envs) -> None:
+    async def play() -> float:
+        for env in shared.values():
+            env.reset(seed=1)
+        return sum(float(env.step(env.expert_action() or "")[1]) for env in shared.values())
+
+    assert asyncio.run(play()) == 2.0
+
+
+def test_gymnasium_makes_it_from_its_spec(chromium: None) -> None:
+    env = gymnasium.make(vlmq_env_miniwob.SPECS[0], render_mode="rgb_array")
+    try:
+        observation, _ = env.reset(seed=0)
+        assert np.array_equal(env.render(), observation["image"])
+        assert env.metadata["vlmq"]["workers"] is True
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"task": "no-such-page"}, {"task": "../x"}, {"modality": "sound"}, {"max_turns": 0}, {"timeout_s": 0}],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=next(iter(settings))):
+        MiniWobEnv(**{"task": "click-test", **settings})

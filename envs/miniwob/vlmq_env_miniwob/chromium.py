@@ -1,0 +1,193 @@
+"""Chromium as a program: where it is, the flags that keep it offline and repeatable, what it leaves behind.
+
+`Remains` is everything on the machine that one browser may leave: its processes and its profile folder. It
+goes away by `destroy`, or, where the owner was killed before it could, the processes end by themselves
+(see launch.py) and the next start sweeps the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+from vlmq.api import PluginError
+
+CHROME_VARIABLE = "VLMQ_CHROME"
+INSTALL_COMMAND = "apt-get install -y chromium"
+
+_PROFILE_PREFIX = "vlmq-miniwob-"
+_PLACES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+_MAC_PLACES = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+_FLAGS = (
+    "--headless",
+    "--remote-debugging-pipe",
+    # Nothing leaves the machine: no name resolves, what needs no name meets a closed proxy port.
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--proxy-server=http://127.0.0.1:9",
+    "--proxy-bypass-list=<-loopback>",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-extensions",
+    "--disable-sync",
+    "--disable-field-trial-config",
+    "--disable-features=Translate,MediaRouter,OptimizationHints,AutofillServerCommunication,DialMediaRouteProvider",
+    "--metrics-recording-only",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--no-service-autorun",
+    "--password-store=basic",
+    "--use-mock-keychain",
+    # The same picture everywhere, as soon as it is asked for.
+    "--disable-gpu",
+    "--disable-gpu-vsync",
+    "--disable-frame-rate-limit",
+    "--disable-lcd-text",
+    "--force-color-profile=srgb",
+    "--force-device-scale-factor=1",
+    "--hide-scrollbars",
+    "--mute-audio",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-dev-shm-usage",
+    # No crash reports. (--disable-crashpad-for-testing would go further, but then pages never load.)
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+)
+
+
+def find_chromium(chrome: str | None) -> Path:
+    """The Chromium to run: the argument, else the environment variable, else the usual places.
+
+    Raises:
+        PluginError: nothing runnable there.
+    """
+    for origin, named in (("chrome=", chrome), (f"{CHROME_VARIABLE}=", os.environ.get(CHROME_VARIABLE))):
+        if named:
+            found = shutil.which(named)
+            if found is None:
+                raise PluginError(
+                    f"{origin}{named!r} is not a program that can be run; name a Chromium or Chrome binary "
+                    f"(`{INSTALL_COMMAND}` provides /usr/bin/chromium)."
+                )
+            return Path(found)
+    for place in (*_PLACES, *_MAC_PLACES):
+        if found := shutil.which(place):
+            return Path(found)
+    raise PluginError(
+        f"The MiniWoB environments need Chromium and none was found: install it with `{INSTALL_COMMAND}`, "
+        f"or name the binary with chrome=... or {CHROME_VARIABLE}=..."
+    )
+
+
+def flags(profile: Path, sandbox: bool | None) -> list[str]:
+    """Chromium's command line.
+
+    Args:
+        sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
+    """
+    confined = os.geteuid() != 0 if sandbox is None else sandbox
+    return [*_FLAGS, f"--user-data-dir={profile}", *([] if confined else ["--no-sandbox"])]
+
+
+class Remains:
+    """The profile folder and the processes of one browser, and the way to end them for good."""
+
+    def __init__(self) -> None:
+        _sweep_profiles()
+        self.profile = Path(tempfile.mkdtemp(prefix=_PROFILE_PREFIX))
+        self.pid_file = self.profile / "pids"
+        # The lock says that the owner lives: the kernel drops it with the owner, however that ends.
+        self._lock = os.open(self.profile / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._owner_pid = os.getpid()
+        self._destroyed = False
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables for Chromium: this process's, with temporary files inside the profile."""
+        # Chromium makes a socket in a folder there, and a socket's path must not exceed 104 bytes.
+        if len(os.fsencode(self.profile)) + len("/org.chromium.Chromium.XXXXXX/SingletonSocket") >= 104:
+            return dict(os.environ)
+        return {**os.environ, "TMPDIR": str(self.profile)}
+
+    @property
+    def pids(self) -> tuple[int, int] | None:
+        """Process ids of Chromium and of Playwright's driver; None before Chromium was started."""
+        try:
+            chromium, driver = self.pid_file.read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return None
+        return int(chromium), int(driver)
+
+    def kill_chromium(self) -> None:
+        """End Chromium and all its children now; nothing happens where they have ended."""
+        if self.pids is not None and self._is_chromium(self.pids[0]):
+            _kill(self.pids[0], group=True)
+
+    def destroy(self) -> None:
+        """Kill what still runs and remove the profile; in a process other than the maker's, do nothing."""
+        if self._destroyed or os.getpid() != self._owner_pid:
+            return
+        self._destroyed = True
+        self.kill_chromium()
+        if self.pids is not None and _parent_of(self.pids[1]) == self._owner_pid:
+            _kill(self.pids[1], group=False)
+        shutil.rmtree(self.profile, ignore_errors=True)
+        os.close(self._lock)
+
+    def _is_chromium(self, pid: int) -> bool:
+        """Whether the process is still ours: a process id may be given to another once ours has ended."""
+        proc = Path("/proc", str(pid), "cmdline")
+        if not Path("/proc/self").exists():
+            return True
+        try:
+            return str(self.profile).encode() in proc.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+
+def _kill(pid: int, *, group: bool) -> None:
+    try:
+        # Playwright makes Chromium the leader of a process group, which its children share.
+        if group and os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself in the meantime
+
+
+def _parent_of(pid: int) -> int | None:
+    """Process id of the parent; None where the process has ended or the system does not tell."""
+    try:
+        status = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(status.rpartition(")")[2].split()[1])
+
+
+def _sweep_profiles() -> None:
+    """Remove the profile folders of owners that were killed: those whose lock nobody holds."""
+    for profile in Path(tempfile.gettempdir()).glob(f"{_PROFILE_PREFIX}*"):
+        try:
+            lock = os.open(profile / "lock", os.O_RDWR)
+        except OSError:
+            continue  # being made or being removed by another process, or another user's
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # its owner lives
+        else:
+            shutil.rmtree(profile, ignore_errors=True)
+        finally:
+            os.close(lock)

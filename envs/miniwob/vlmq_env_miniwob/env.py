@@ -1,0 +1,267 @@
+"""The MiniWoB environment: gymnasium's side of a task page.
+
+Rewards: on the turn that ends the task, the page's raw reward (in [-1, 1], without the page's decay over
+time, which would measure how fast the agent computes); `ILLEGAL_REWARD` for an illegal text; 0 otherwise,
+also where the turn limit cuts the episode. Success is a raw reward of at least `SUCCESS_THRESHOLD`: some
+pages give part of the reward for part of the work.
+
+The bids (the numbers in `click('12')`) are drawn anew for each episode, so that no answer can be learnt by
+heart without reading the page.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, SupportsFloat
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
+
+from vlmq.api import UserError, action_space, observation_space
+from vlmq_env_miniwob.actions import (
+    AREA_HEIGHT_PX,
+    AREA_WIDTH_PX,
+    CLICK_SYNTAX,
+    MOUSE_SYNTAX,
+    NOOP_SYNTAX,
+    Click,
+    MouseClick,
+    Noop,
+    Refusal,
+    click,
+    parse,
+)
+from vlmq_env_miniwob.browser import Browser
+from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chromium
+from vlmq_env_miniwob.experts import EXPERTS
+from vlmq_env_miniwob.marks import draw_marks
+from vlmq_env_miniwob.taskpage import Element, TaskPage, View, find_pages, page_file
+
+ILLEGAL_REWARD = -0.1
+SUCCESS_THRESHOLD = 0.9
+MODALITIES = ("image+elements", "image", "elements")
+TEXT_BYTES = 2048
+
+_FIRST_BIDS = np.arange(10, 100)
+
+
+class SettingError(UserError):
+    """An argument of the environment is out of its range."""
+
+
+class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
+    """One task page in a Chromium of its own, which starts at the first `reset` and serves all episodes.
+
+    Args:
+        task: name of the page, such as "click-test-2".
+        modality: "image+elements": a picture, and the clickable elements as text; "image": a picture with
+            the bids written on it (see `marks`) and no list; "elements": the list and no picture.
+        max_turns: turns after which the episode is truncated.
+        marks: whether the bids are written on the picture; None means only in modality "image".
+        chrome: Chromium binary; None means the environment variable VLMQ_CHROME, or the usual places.
+        sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
+        timeout_s: the longest that any single browser call may take.
+
+    Raises:
+        PluginError: Chromium, Playwright or the pages are not installed.
+        UserError: an argument is out of its range.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["rgb_array"],
+        "vlmq": {
+            "reward_range": (-1.0, 1.0),
+            "success": f"the page's raw reward is at least {SUCCESS_THRESHOLD}",
+            "modalities": MODALITIES,
+            "requirements": (
+                f"Chromium: `{INSTALL_COMMAND}`, or name a binary with chrome=... or {CHROME_VARIABLE}=...",
+            ),
+            "workers": True,
+            "licence": "Apache-2.0; the task pages, from the miniwob package, are MIT",
+        },
+    }
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        modality: str = "image+elements",
+        max_turns: int = 5,
+        marks: bool | None = None,
+        chrome: str | None = None,
+        sandbox: bool | None = None,
+        timeout_s: float = 30.0,
+        render_mode: str | None = None,
+    ) -> None:
+        if modality not in MODALITIES:
+            raise SettingError(f"modality={modality!r} is unknown; choose one of {', '.join(MODALITIES)}.")
+        if max_turns < 1:
+            raise SettingError(f"max_turns={max_turns} leaves no turn to act; choose at least 1.")
+        if timeout_s <= 0:
+            raise SettingError(f"timeout_s={timeout_s} leaves no time to answer; choose more than 0 seconds.")
+        self.task = task
+        self.modality = modality
+        self.max_turns = max_turns
+        self.render_mode = render_mode
+        self._pictures = modality != "elements"
+        self._marks = modality == "image" if marks is None else marks and self._pictures
+        self._page_file = page_file(task)
+        self._chromium = find_chromium(chrome)
+        self._sandbox = sandbox
+        self._timeout_s = timeout_s
+        height, width = (AREA_HEIGHT_PX, AREA_WIDTH_PX) if self._pictures else (None, None)
+        self.observation_space = observation_space(height, width, text_bytes=TEXT_BYTES)
+        self.action_space = action_space()
+        self._browser: Browser | None = None
+        self._page: TaskPage | None = None
+        self._view: View | None = None
+        self._bids = _FIRST_BIDS
+        self._turns = 0
+        self._over = True
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin an episode; the seed is also the page's, so it names the same page as it does for others.
+
+        Raises:
+            BrowserFailure: the browser died or hung; the next reset starts a fresh one.
+        """
+        super().reset(seed=seed)
+        page_seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
+        self._bids = self.np_random.permutation(_FIRST_BIDS)
+        self._over = True  # until the page is there: after a failure there is no episode to go on with
+        self._view = self._running_page().start(page_seed)
+        self._turns = 0
+        self._over = False
+        return self._observation(self._view), self._info(action_ok=True)
+
+    def step(self, action: str) -> tuple[dict[str, Any], SupportsFloat, bool, bool, dict[str, Any]]:
+        """Play one turn; any text may be given.
+
+        Raises:
+            BrowserFailure: the browser died or hung: the episode is lost; `reset` starts a fresh browser.
+            gymnasium.error.ResetNeeded: no episode is running.
+        """
+        page = self._page
+        if self._over or page is None or self._view is None:
+            raise ResetNeeded("no episode is running: call reset() first")
+        self._over = True  # stays so if the browser fails below
+        refusal = self._execute(page, action)
+        if refusal is None:
+            self._view = page.look()
+        view = self._view
+        self._turns += 1
+        terminated = view.done
+        truncated = not terminated and self._turns >= self.max_turns
+        self._over = terminated or truncated
+        info = self._info(action_ok=refusal is None)
+        if refusal is not None:
+            info["error"] = refusal.reason
+        if self._over:
+            info["success"] = terminated and view.raw_reward >= SUCCESS_THRESHOLD
+            info["raw_reward"] = view.raw_reward
+        reward = ILLEGAL_REWARD if refusal is not None else min(1.0, max(-1.0, view.raw_reward))
+        return self._observation(view), reward, terminated, truncated, info
+
+    def expert_action(self) -> str | None:
+        """The next action of the task's scripted expert, which sees what the agent sees, or None."""
+        expert = EXPERTS.get(self.task)
+        if expert is None or self._view is None or self._over:
+            return None
+        return expert(self._view.utterance, {bid: (e.role, e.name) for bid, e in self._shown().items()})
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The last picture of the task area; None before the first reset, or without a picture."""
+        return None if self._view is None or self.render_mode is None else self._view.image
+
+    def close(self) -> None:
+        """End the browser. Calling it again does nothing; a later `reset` starts a fresh one."""
+        self._over = True
+        self._page = None
+        if self._browser is not None:
+            self._browser.close()
+            self._browser = None
+
+    def _running_page(self) -> TaskPage:
+        if self._page is None or self._browser is None or not self._browser.alive:
+            self.close()
+            self._browser = Browser(
+                self._chromium, files=find_pages(), sandbox=self._sandbox, timeout_s=self._timeout_s
+            )
+            self._page = TaskPage(self._browser, self._page_file, pictures=self._pictures)
+        return self._page
+
+    def _execute(self, page: TaskPage, text: str) -> Refusal | None:
+        """Act on the page; a refusal means that nothing was touched."""
+        match parse(text):
+            case Refusal() as refusal:
+                return refusal
+            case Noop():
+                return None
+            case MouseClick(x, y):
+                page.click_at(x, y)
+                return None
+            case Click(bid):
+                element = self._shown().get(bid)
+                if element is None or not page.click_element(element.key):
+                    return Refusal(f"no element on the page can be clicked under the bid '{bid}'")
+                return None
+
+    def _shown(self) -> dict[str, Element]:
+        """The clickable elements of the last view, by bid, in reading order."""
+        if self._view is None:
+            return {}
+        in_order = sorted(self._view.elements, key=lambda e: (e.box[1], e.box[0], e.key))
+        return {self._bid(e.key): e for e in in_order}
+
+    def _bid(self, key: int) -> str:
+        return str(self._bids[key] if key < len(self._bids) else _FIRST_BIDS[0] + key)
+
+    def _info(self, *, action_ok: bool) -> dict[str, Any]:
+        legal = () if self._over else tuple(click(bid) for bid in self._shown())
+        # A page may have nothing to click for a turn; waiting is then the only choice.
+        return {"action_ok": action_ok, "legal_actions": legal or (() if self._over else (NOOP_SYNTAX,))}
+
+    def _observation(self, view: View) -> dict[str, Any]:
+        observation: dict[str, Any] = {"text": self._text(view)}
+        if view.image is not None:
+            observation["image"] = (
+                draw_marks(view.image, [(bid, e.box) for bid, e in self._shown().items()])
+                if self._marks
+                else view.image.copy()
+            )
+        return observation
+
+    def _text(self, view: View) -> str:
+        """The instruction, the elements unless the modality is "image", and the legal syntax."""
+        listed = self.modality != "image"
+        clicks = [CLICK_SYNTAX] if listed or self._marks else []
+        syntax = ", ".join([*clicks, MOUSE_SYNTAX, NOOP_SYNTAX])
+        bounds = f"0 <= x < {AREA_WIDTH_PX} and 0 <= y < {AREA_HEIGHT_PX}"
+        ending = f"Actions: {syntax}, where {bounds} are pixels from the top left corner."
+        lines = [f"Task: {view.utterance}"]
+        if listed:
+            lines.append("Elements ([bid] role 'name'):")
+            shown = [f"[{bid}] {e.role} {_quote(e.name)}" for bid, e in self._shown().items()]
+            lines += _fitting(shown or ["(none)"], TEXT_BYTES - _num_bytes([*lines, ending]))
+        return "\n".join([*lines, ending])
+
+
+def _quote(name: str) -> str:
+    return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _num_bytes(lines: list[str]) -> int:
+    return sum(len(line.encode("utf-8", "surrogatepass")) + 1 for line in lines)
+
+
+def _fitting(lines: list[str], room_bytes: int) -> list[str]:
+    """The lines that fit; where some do not, a last line says how many are missing."""
+    if _num_bytes(lines) <= room_bytes:
+        return lines
+    kept = list(lines)
+    while kept and _num_bytes([*kept, f"({len(lines)} more not listed)"]) > room_bytes:
+        kept.pop()
+    return [*kept, f"({len(lines) - len(kept)} more not listed)"]

@@ -1,0 +1,223 @@
+"""What the model directory promises: it loads offline, answers, and its prompts only ever grow at the end."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from vlmq_model_tiny import WEIGHTS
+from vlmq_model_tiny.build import IMAGE_TOKENS, build, build_config, build_model
+from vlmq_model_tiny.curriculum import Curriculum
+from vlmq_model_tiny.vocabulary import SPECIAL_TOKENS, build_tokenizer
+
+MAX_PARAMETERS = 1_000_000
+MAX_BYTES = 4_500_000
+
+
+@pytest.fixture(scope="module", params=["built", "shipped"])
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "shipped":
+        return WEIGHTS
+    path = tmp_path_factory.mktemp("model") / "untrained"
+    build(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def loaded(directory: Path) -> tuple[Any, Any]:
+    """(model, processor), loaded with every connection refused."""
+    patch = pytest.MonkeyPatch()
+
+    def refuse(*_: object) -> None:
+        raise OSError("no network in this test")
+
+    patch.setattr(socket.socket, "connect", refuse)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(directory)
+        processor = AutoProcessor.from_pretrained(directory, backend="pil")
+    finally:
+        patch.undo()
+    return model.eval(), processor
+
+
+def _messages(num_turns: int) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    for turn in range(num_turns):
+        content = [{"type": "image"}, {"type": "text", "text": f"Question {turn}?"}]
+        messages.append({"role": "user", "content": content})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": f"{turn} is it"}]})
+    return messages
+
+
+def _inputs(processor: Any, images: list[np.ndarray[Any, Any]], text: str) -> Any:
+    return processor(text=[text], images=[images], return_tensors="pt")
+
+
+def _question(processor: Any, text: str) -> str:
+    content = [{"type": "image"}, {"type": "text", "text": text}]
+    prompt: str = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True
+    )
+    return prompt
+
+
+def test_every_answer_survives_tokenising(loaded: tuple[Any, Any]) -> None:
+    tokenizer = loaded[1].tokenizer
+    curriculum = Curriculum(split="test")
+    for index in range(500):
+        for turn in curriculum.episode(index).turns:
+            for text in (turn.reply, turn.observation.text):
+                ids = tokenizer.encode(text, add_special_tokens=False)
+                assert tokenizer.decode(ids) == text
+                assert min(ids) >= len(SPECIAL_TOKENS)
+
+
+def test_digits_are_tokens_of_their_own(loaded: tuple[Any, Any]) -> None:
+    tokenizer = loaded[1].tokenizer
+    tokens = [tokenizer.decode([i]) for i in tokenizer.encode("12 97 room305", add_special_tokens=False)]
+    assert [token for token in tokens if any(c.isdigit() for c in token)] == list("1297305")
+
+
+def test_unseen_action_texts_tokenise_compactly(loaded: tuple[Any, Any]) -> None:
+    tokenizer = loaded[1].tokenizer
+    assert len(tokenizer.encode('{"action": "+"}', add_special_tokens=False)) <= 8
+    task = "Move the current number to the target. Actions: + or -"
+    assert len(tokenizer.encode(task, add_special_tokens=False)) <= 16
+
+
+def test_any_text_round_trips(loaded: tuple[Any, Any]) -> None:
+    tokenizer = loaded[1].tokenizer
+    for text in (
+        "",
+        " ",
+        "  two  spaces ",
+        "naïve – ünïcödé 日本 🙂",
+        "a\n\tb",
+        "{'x': [1, 2]}",
+        "I 'm , ok .",
+    ):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_the_chat_template_is_prefix_stable(loaded: tuple[Any, Any]) -> None:
+    processor = loaded[1]
+    whole = _messages(3)
+    text = processor.apply_chat_template(whole)
+    ids = processor.tokenizer.encode(text, add_special_tokens=False)
+    for cut in range(1, len(whole)):
+        ask = cut % 2 == 1  # the next message is the assistant's
+        part = processor.apply_chat_template(whole[:cut], add_generation_prompt=ask)
+        assert text.startswith(part)
+        part_ids = processor.tokenizer.encode(part, add_special_tokens=False)
+        assert ids[: len(part_ids)] == part_ids
+
+
+def test_the_template_marks_each_turn(loaded: tuple[Any, Any]) -> None:
+    text = loaded[1].apply_chat_template(_messages(1))
+    assert text == "<|user|><image>Question 0?<|end|><|assistant|>0 is it<|end|>"
+    plain = loaded[1].apply_chat_template([{"role": "user", "content": "hello"}], add_generation_prompt=True)
+    assert plain == "<|user|>hello<|end|><|assistant|>"
+
+
+def test_a_64_pixel_picture_is_not_resampled(loaded: tuple[Any, Any]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    inputs = _inputs(loaded[1], [image], _question(loaded[1], "?"))
+    expected = torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
+    torch.testing.assert_close(inputs["pixel_values"][0, 0], expected)
+
+
+@pytest.mark.parametrize("size", [(210, 160), (30, 300), (64, 48), (1, 1)])
+def test_other_sizes_take_the_same_number_of_tokens(loaded: tuple[Any, Any], size: tuple[int, int]) -> None:
+    model, processor = loaded
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3)).astype(np.uint8)
+    inputs = _inputs(processor, [image], _question(processor, "Which number is shown?"))
+    assert (inputs["input_ids"] == model.config.image_token_id).sum() == IMAGE_TOKENS
+    with torch.no_grad():
+        assert torch.isfinite(model(**inputs).logits).all()
+
+
+def test_cached_generation_equals_uncached(loaded: tuple[Any, Any]) -> None:
+    model, processor = loaded
+    turns = [Curriculum(split="test", skills=("compare",)).episode(index).turns[0] for index in range(2)]
+    first, second = (turn.observation.image for turn in turns)
+    assert first is not None
+    assert second is not None
+    text = processor.apply_chat_template(_messages(2)[:3], add_generation_prompt=True)
+    inputs = _inputs(processor, [first, second], text)
+    arguments = {"max_new_tokens": 6, "do_sample": False}
+    cached = model.generate(**inputs, use_cache=True, **arguments)
+    assert torch.equal(cached, model.generate(**inputs, use_cache=False, **arguments))
+    assert cached.shape[1] > inputs["input_ids"].shape[1]
+
+
+def test_the_picture_reaches_the_answer(loaded: tuple[Any, Any]) -> None:
+    """Two pictures under one question give different next-token logits."""
+    model, processor = loaded
+    curriculum = Curriculum(split="test", skills=("read_digit",))
+    prompt = _question(processor, "Which number is shown?")
+    with torch.no_grad():
+        logits = [
+            model(**_inputs(processor, [curriculum.episode(i).turns[0].observation.image], prompt)).logits[
+                0, -1
+            ]
+            for i in range(2)
+        ]
+    assert (logits[0] - logits[1]).abs().max() > 0.1
+
+
+def test_directory_and_parameter_limits(directory: Path, loaded: tuple[Any, Any]) -> None:
+    assert 200_000 <= sum(p.numel() for p in loaded[0].parameters()) <= MAX_PARAMETERS
+    assert sum(os.path.getsize(path) for path in directory.iterdir()) <= MAX_BYTES
+    assert loaded[0].config.text_config.max_position_embeddings >= 1024
+    needed = {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "processor_config.json",
+    }
+    assert needed <= {path.name for path in directory.iterdir()}
+
+
+def test_special_tokens_have_fixed_ids(loaded: tuple[Any, Any]) -> None:
+    model, processor = loaded
+    assert processor.tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == list(range(len(SPECIAL_TOKENS)))
+    assert (processor.tokenizer.eos_token, processor.tokenizer.pad_token) == ("<|end|>", "<|pad|>")
+    assert model.generation_config.eos_token_id == processor.tokenizer.eos_token_id
+    assert len(processor.tokenizer) == model.config.text_config.vocab_size
+
+
+def test_every_matrix_starts_with_a_spread_fit_for_its_width() -> None:
+    """0.02, the usual spread, leaves a model this narrow blind; see `build_config`."""
+    model = build_model(build_config(build_tokenizer()))
+    spread = model.config.text_config.initializer_range
+    assert 0.07 <= spread <= 0.13
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2:
+            assert parameter.std().item() == pytest.approx(spread, rel=0.1), name
+
+
+def test_shipped_weights_read_and_compare_numbers() -> None:
+    """Greedy exact match on held-out draws; the model card gives the figures, this is their floor."""
+    model = AutoModelForImageTextToText.from_pretrained(WEIGHTS).eval()
+    processor = AutoProcessor.from_pretrained(WEIGHTS, backend="pil")
+    curriculum = Curriculum(split="test", skills=("read_digit", "read_pair", "compare"))
+    right = 0
+    for start in range(0, 200, 50):
+        turns = [curriculum.episode(index).turns[0] for index in range(start, start + 50)]
+        inputs = processor(
+            text=[_question(processor, turn.observation.text) for turn in turns],
+            images=[[turn.observation.image] for turn in turns],
+            padding=True,
+            return_tensors="pt",
+        )
+        output = model.generate(**inputs, max_new_tokens=6)[:, inputs["input_ids"].shape[1] :]
+        answers = processor.tokenizer.batch_decode(output, skip_special_tokens=True)
+        right += sum(answer == turn.reply for answer, turn in zip(answers, turns, strict=True))
+    assert right >= 0.85 * 200

@@ -1,0 +1,141 @@
+"""Builds the untrained model from configuration alone: tokenizer, processor, chat template, weights."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import (
+    GenerationConfig,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3Processor,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+from vlmq_model_tiny.draw import SIDE
+from vlmq_model_tiny.vocabulary import ASSISTANT, END, USER, build_tokenizer
+
+PATCH = 8
+SHUFFLE = 2
+IMAGE_TOKENS = (SIDE // PATCH // SHUFFLE) ** 2
+"""Tokens that one picture takes in the prompt; three marks around them come on top."""
+MAX_POSITIONS = 2048
+POSITION_SPREAD = 0.5
+"""Initial spread of the patch positions: a patch's pixels amount to about 1, and would drown a smaller one."""
+
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{- '" + ASSISTANT + "' if message['role'] == 'assistant' else '" + USER + "' -}}"
+    "{%- if message['content'] is string -%}{{- message['content'] -}}"
+    "{%- else -%}"
+    "{%- for part in message['content'] if part['type'] == 'image' -%}{{- '<image>' -}}{%- endfor -%}"
+    "{%- for part in message['content'] if part['type'] == 'text' -%}{{- part['text'] -}}{%- endfor -%}"
+    "{%- endif -%}"
+    "{{- '" + END + "' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '" + ASSISTANT + "' -}}{%- endif -%}"
+)
+"""Every message ends with the end token and nothing looks ahead, so a longer chat extends a shorter one."""
+
+
+def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
+    """Pictures of any size become 64x64 pixels in [-1, 1]; one of 64x64 is not resampled."""
+    pictures = Idefics3ImageProcessorPil(
+        size={"longest_edge": SIDE},
+        max_image_size={"longest_edge": SIDE},
+        do_image_splitting=False,
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+    )
+    return Idefics3Processor(pictures, tokenizer, image_seq_len=IMAGE_TOKENS, chat_template=CHAT_TEMPLATE)
+
+
+def build_config(
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    width: int = 64,
+    vision_layers: int = 2,
+    text_layers: int = 3,
+    heads: int = 4,
+) -> Idefics3Config:
+    """The architecture.
+
+    The initial spread of all weights is about 1/sqrt(width): the usual 0.02 is meant for widths of 768 and
+    more, and a model this narrow would not learn to see with it.
+    """
+    spread = 0.8 * width**-0.5
+    vision = Idefics3VisionConfig(
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=vision_layers,
+        num_attention_heads=heads,
+        image_size=SIDE,
+        patch_size=PATCH,
+        initializer_range=spread,
+    )
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=5 * width // 2,
+        num_hidden_layers=text_layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=MAX_POSITIONS,
+        rms_norm_eps=1e-5,
+        initializer_range=spread,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config = Idefics3Config(
+        vision_config=vision,
+        text_config=text,
+        scale_factor=SHUFFLE,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config.initializer_range = spread
+    return config
+
+
+def build_model(config: Idefics3Config, seed: int = 0) -> Idefics3ForConditionalGeneration:
+    """A freshly initialised model; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Idefics3ForConditionalGeneration(config)
+        model.model.vision_model.embeddings.position_embedding.weight.data.normal_(0.0, POSITION_SPREAD)
+    model.generation_config = GenerationConfig(
+        eos_token_id=config.text_config.eos_token_id,
+        pad_token_id=config.text_config.pad_token_id,
+        do_sample=False,
+    )
+    return model
+
+
+def build(directory: Path, seed: int = 0) -> None:
+    """Write an untrained model and its processor, as `AutoModelForImageTextToText` loads them."""
+    tokenizer = build_tokenizer()
+    build_processor(tokenizer).save_pretrained(directory)
+    build_model(build_config(tokenizer), seed).save_pretrained(directory)
+
+
+def main() -> None:
+    """`python -m vlmq_model_tiny.build DIRECTORY`."""
+    parser = argparse.ArgumentParser(description="Write the untrained tiny model, from configuration alone.")
+    parser.add_argument("directory", type=Path, help="where to write it")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
+    arguments = parser.parse_args()
+    build(arguments.directory, arguments.seed)
+    print(f"wrote an untrained model to {arguments.directory}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The registry finds what is installed, loads no more than it must, and says why a plugin is broken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import gymnasium
+import pytest
+
+from vlmq.api import PluginError
+from vlmq.env import registry
+
+Install = Callable[..., None]
+
+GOOD = """
+from gymnasium.envs.registration import EnvSpec
+SPECS = (
+    EnvSpec(id="good/NumberLine-v0", entry_point="good_env:Line"),
+    EnvSpec(id="good/Points-v0", entry_point="good_env:missing"),
+    EnvSpec(id="good/Broken-v0", entry_point="good_env:Broken"),
+)
+"""
+
+GOOD_ENV = """
+import gymnasium
+from vlmq.api import ContractError, action_space, observation_space
+
+class Line(gymnasium.Env):
+    metadata = {"render_modes": [], "vlmq": {"success": "there"}}
+    def __init__(self, start, length=5):
+        if length < 1:
+            raise ValueError(f"length is {length}: it must be 1 or more")
+        self.start, self.length = start, length
+        self.observation_space, self.action_space = observation_space(4, 4), action_space()
+
+class Broken(gymnasium.Env):
+    metadata = {"render_modes": []}
+    def __init__(self, mine=False):
+        raise ContractError("mine") if mine else RuntimeError("no browser found\\nsecond line")
+"""
+
+SPEC = "from gymnasium.envs.registration import EnvSpec\n"
+
+
+def error_of(env_id: str, **kwargs: object) -> str:
+    with pytest.raises(PluginError) as caught:
+        registry.make(env_id, **kwargs)
+    return str(caught.value)
+
+
+def fresh(code: str) -> str:
+    """Run code in a fresh interpreter with this one's path; what it printed."""
+    whole = f"import sys; sys.path[:] = {sys.path!r}\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", whole], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_light_imports_load_no_torch_and_no_environment() -> None:
+    code = """
+import vlmq.api, vlmq.env.registry, vlmq.env.pool, vlmq.env.wrappers, vlmq.env.worker
+heavy = {"torch", "lightning", "transformers", "torchrl", "tensordict", "PIL"} & set(sys.modules)
+plugins = [name for name in sys.modules if name.startswith(("vlmq_env_", "vlmq_model_"))]
+print(sorted(heavy), plugins)
+vlmq.env.registry.find_spec("example/Memory-v0")
+print([name for name in sys.modules if name.startswith("vlmq_env_")])
+vlmq.env.registry.discover()
+print([name for name in ("torch", "PIL", "vlmq_env_example.memory") if name in sys.modules])
+"""
+    assert fresh(code).splitlines() == ["[] []", "['vlmq_env_example']", "[]"]
+
+
+def test_making_an_id_imports_no_other_plugin(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    install("other", "raise RuntimeError('imported')")
+    env = registry.make("good/NumberLine-v0", start=2)
+    assert isinstance(env, gymnasium.Env)
+    assert (env.unwrapped.start, env.unwrapped.length) == (2, 5)  # type: ignore[attr-defined]
+    assert "other_specs" not in sys.modules
+    assert not any("PassiveEnvChecker" in str(type(layer)) for layer in (env, getattr(env, "env", None)))
+
+
+def test_metadata_needs_no_instance(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    assert registry.metadata_of("good/NumberLine-v0")["vlmq"] == {"success": "there"}
+    assert registry.metadata_of("example/Memory-v0")["vlmq"]["licence"] == "Apache-2.0"
+
+
+def test_the_catalogue_lists_what_is_installed(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    catalogue = registry.discover()
+    assert {"good/NumberLine-v0", "good/Points-v0", "example/Memory-v0"} <= set(catalogue.specs)
+    assert "good_env" not in sys.modules, "a spec module names its environments and does not import them"
+    plugin = registry.plugin_of("good/Points-v0")
+    assert (plugin.name, plugin.distribution, plugin.module) == ("good", "vlmq-env-good 1.0", "good_specs")
+    assert plugin in catalogue.plugins
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_thing", "does not import: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("import sys; sys.exit('bye')", "does not import: SystemExit: bye"),
+        ("", "does not import: AttributeError: "),
+        ("def SPECS(:", "does not import: SyntaxError: "),
+        (
+            "SPECS = ['bad/A-v0']",
+            "offers bad_specs:SPECS, which is a list: it must be a tuple of gymnasium EnvSpec.",
+        ),
+        ("SPECS = ('bad/A-v0',)", "lists a str in bad_specs:SPECS: it must be a tuple of gymnasium EnvSpec."),
+        (
+            SPEC + "SPECS = (EnvSpec('good/A-v0', 'm:A'),)",
+            "lists 'good/A-v0', which is outside its namespace",
+        ),
+        (SPEC + "SPECS = (EnvSpec('bad/A-v0', 'm:A'),) * 2", "lists 'bad/A-v0' twice: ids must differ."),
+        (SPEC + "SPECS = (EnvSpec('bad/A-v0'),)", "lists 'bad/A-v0' without an entry_point"),
+        ("REQUIRES_API = '>=2,<3'\nSPECS = ()", "needs vlmq.api >=2,<3, and this is 1.0: install versions"),
+        ("REQUIRES_API = 'new'\nSPECS = ()", "declares REQUIRES_API = 'new', which is no version range"),
+    ],
+)
+def test_a_broken_plugin_is_set_aside_with_its_reason(install: Install, source: str, reason: str) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    install("bad", source)
+    catalogue = registry.discover()
+    assert reason in catalogue.quarantined["bad"]
+    assert "good/NumberLine-v0" in catalogue.specs
+    assert not any(env_id.startswith("bad/") for env_id in catalogue.specs)
+    said = error_of("bad/A-v0")
+    assert said.startswith("'bad/A-v0' cannot be used: plugin 'bad' ")
+    assert reason in said
+    assert registry.make("good/NumberLine-v0", start=0) is not None
+
+
+def test_two_distributions_with_one_namespace_are_both_named(install: Install) -> None:
+    install("twin", GOOD.replace("good/", "twin/"))
+    install("twin", GOOD.replace("good/", "twin/"), distribution="vlmq-env-impostor")
+    reason = registry.discover().quarantined["twin"]
+    assert reason == "is claimed by vlmq-env-impostor 1.0 and vlmq-env-twin 1.0: uninstall one of them."
+
+
+def test_a_spec_module_that_imports_torch_is_warned_about(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a module of that name stands in for the real one, which this process may have loaded already
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    install("heavy", "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\nSPECS = ()")
+    plugin = next(plugin for plugin in registry.discover().plugins if plugin.name == "heavy")
+    sys.modules.pop("torch", None)
+    assert plugin.warnings == ("importing heavy_specs imports torch: keep it out of the spec module.",)
+    assert plugin.reason is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ("auto", {"good", "other"}),
+        ("", {"good", "other"}),
+        ("none", set()),
+        ("good", {"good"}),
+        ("good, other", {"good", "other"}),
+    ],
+)
+def test_the_environment_variable_restricts_what_may_load(
+    install: Install, monkeypatch: pytest.MonkeyPatch, setting: str, allowed: set[str]
+) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    install("other", SPEC + "SPECS = (EnvSpec('other/A-v0', 'm:A'),)")
+    monkeypatch.setenv("VLMQ_PLUGINS", setting)
+    catalogue = registry.discover()
+    assert {env_id.split("/")[0] for env_id in catalogue.specs} & {"good", "other"} == allowed
+    assert {name for name in ("good", "other") if f"{name}_specs" in sys.modules} == allowed
+    if "good" not in allowed:
+        said = "'good/Points-v0' cannot be used: plugin 'good' is kept from loading by VLMQ_PLUGINS=none"
+        assert error_of("good/Points-v0").startswith(said)
+
+
+def test_an_unknown_id_is_answered_with_the_nearest(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    assert error_of("good/NumberLin-v0") == (
+        "unknown environment 'good/NumberLin-v0'; did you mean 'good/NumberLine-v0'? `vlmq envs` lists all."
+    )
+    assert error_of("good/Xyzzyqwert") == (
+        "unknown environment 'good/Xyzzyqwert'; plugin 'good' offers good/Broken-v0, good/NumberLine-v0,"
+        " good/Points-v0; `vlmq envs` lists all."
+    )
+
+
+def test_an_unknown_namespace_is_answered_with_what_to_install(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    said = error_of("goood/NumberLine-v0")
+    assert said.startswith(
+        "no installed plugin offers 'goood/NumberLine-v0'; did you mean 'good/NumberLine-v0'?"
+        " installed namespaces:"
+    )
+    assert said.endswith("try `pip install vlmq-env-goood`.")
+    assert "example, good" in said
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "", "good/", "/A-v0"])
+def test_an_id_without_a_namespace_is_refused(env_id: str) -> None:
+    assert "is not an environment id: ids look like 'namespace/Name-v0'" in error_of(env_id)
+
+
+def test_wrong_arguments_are_named(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    line = "good/NumberLine-v0"
+    assert error_of(line, start=0, lenght=3) == (
+        "'good/NumberLine-v0' has no argument 'lenght'; did you mean 'length'?"
+        " its arguments are: start, length."
+    )
+    assert (
+        error_of(line) == "'good/NumberLine-v0' needs the argument 'start'; its arguments are: start, length."
+    )
+    assert error_of(line, start=0, length=0) == (
+        "'good/NumberLine-v0' cannot be built with start=0, length=0:"
+        " ValueError: length is 0: it must be 1 or more"
+    )
+    assert "with start=0, length='x': TypeError: '<' not supported between" in error_of(
+        line, start=0, length="x"
+    )
+
+
+def test_an_environment_that_cannot_be_built_says_why(install: Install) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    assert error_of("good/Broken-v0") == (
+        "'good/Broken-v0' cannot be built with no arguments: RuntimeError: no browser found"
+    )
+    assert "good_env:missing gives AttributeError" in error_of("good/Points-v0")
+    with pytest.raises(Exception, match="^mine$") as caught:
+        registry.make("good/Broken-v0", mine=True)
+    assert type(caught.value).__name__ == "ContractError", "an error of ours keeps its class"

@@ -1,0 +1,141 @@
+"""Replay: references into episode stores as TorchRL replay buffers, sampled by counters.
+
+What update u draws is a pure function of (seed, u, episodes visible at u). The buffers hold references of fixed
+shape, never pictures; two of them, offline and online, are mixed at any ratio from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+from torchrl.data.replay_buffers.samplers import Sampler
+
+from vlmq import counter
+from vlmq.api import DataError, Episode
+from vlmq.data.batch import Fragment
+from vlmq.data.store import EpisodeStore
+from vlmq.prompt.window import History, window_start
+
+_REPLAY = counter.purpose("replay")
+
+
+class EpisodeSource(Protocol):
+    """Episodes by index, made on demand: a pure function of the index."""
+
+    def episode(self, index: int) -> Episode: ...
+
+
+class CounterSampler(Sampler):
+    """Uniform sampling with replacement at places named by (seed, stream, update, place in the batch)."""
+
+    def __init__(self, seed: int, stream: int) -> None:
+        super().__init__()
+        self.seed, self.stream, self.update = seed, stream, 0
+
+    def sample(self, storage: Any, batch_size: int) -> tuple[torch.Tensor, dict[str, Any]]:
+        draw = counter.uniform(self.seed, _REPLAY, self.stream, self.update, np.arange(batch_size))
+        return torch.from_numpy((draw * len(storage)).astype(np.int64)), {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"update": self.update}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.update = int(state_dict["update"])
+
+    def _empty(self) -> None:
+        """Nothing is kept between draws."""
+
+    def dumps(self, path: Any) -> None:
+        """Nothing is kept between draws."""
+
+    def loads(self, path: Any) -> None:
+        """Nothing is kept between draws."""
+
+
+class TurnReplay:
+    """A replay over one store: every visible turn is equally likely to start a fragment.
+
+    Args:
+        store: where the episodes are.
+        seed: of the run.
+        stream: tells this replay's draws from another's.
+        history: context of a reply, see `vlmq.prompt.window`.
+        fragment_turns: turns of one fragment; None takes the rest of the episode.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, *, seed: int, stream: int, history: History, fragment_turns: int | None
+    ) -> None:
+        self.store = store
+        self.num_episodes = 0
+        self.num_turns = 0
+        self._history = history
+        self._fragment_turns = fragment_turns
+        self._sampler = CounterSampler(seed, stream)
+        self._capacity = 0
+        self._buffer: TensorDictReplayBuffer | None = None
+
+    def show(self, below: int | None = None) -> None:
+        """Make every stored episode with an index under `below` (or all) visible, in order of index."""
+        table = self.store.table
+        visible = table if below is None else table[table["index"] < below]
+        if len(visible) == self.num_episodes:
+            return
+        order = np.argsort(visible["index"], kind="stable")
+        positions = np.flatnonzero(table["index"] < below) if below is not None else np.arange(len(table))
+        turns = visible["num_turns"][order].astype(np.int64)
+        references = TensorDict(
+            {
+                "episode": torch.from_numpy(np.repeat(positions[order], turns)),
+                "turn": torch.from_numpy(np.arange(turns.sum()) - np.repeat(turns.cumsum() - turns, turns)),
+            },
+            batch_size=[int(turns.sum())],
+        )
+        self._fill(references)
+        self.num_episodes, self.num_turns = len(visible), int(turns.sum())
+
+    def sample(self, update: int, count: int, places: Sequence[int]) -> list[Fragment]:
+        """Of the `count` fragments that update `update` draws, those at `places`."""
+        if self._buffer is None or self.num_turns == 0:
+            raise DataError(f"{self.store.path}: the replay is empty; collect episodes first (`vlmq collect`).")
+        self._sampler.update = update
+        drawn = self._buffer.sample(count)
+        return [self._read(int(drawn["episode"][place]), int(drawn["turn"][place])) for place in places]
+
+    def _fill(self, references: TensorDict) -> None:
+        size = references.batch_size[0]
+        if self._buffer is None or size > self._capacity:
+            self._capacity = max(1024, 2 * size)
+            self._buffer = TensorDictReplayBuffer(
+                storage=LazyTensorStorage(self._capacity), sampler=self._sampler, batch_size=1
+            )
+        self._buffer.empty()
+        self._buffer.extend(references)
+
+    def _read(self, position: int, turn: int) -> Fragment:
+        row = self.store.table[position]
+        length = int(row["num_turns"])
+        stop = length if self._fragment_turns is None else min(length, turn + self._fragment_turns)
+        start = window_start(turn, self._history)
+        turns, following = self.store.read(position, start, stop)
+        terminated = bool(row["terminated"]) and stop == length
+        return Fragment(turns, start, turn - start, following, terminated)
+
+
+class StreamReplay:
+    """Episodes made on demand, each seen once: fragment j of update u is episode u * count + j."""
+
+    def __init__(self, source: EpisodeSource, history: History) -> None:
+        self._source = source
+        self._history = history
+
+    def sample(self, update: int, count: int, places: Sequence[int]) -> list[Fragment]:
+        """Of the `count` whole episodes that update `update` sees, those at `places`."""
+        episodes = [self._source.episode(update * count + place) for place in places]
+        return [Fragment(e.turns, 0, 0, e.final_observation, e.terminated) for e in episodes]
+

@@ -1,0 +1,98 @@
+"""Copy the undamaged episodes of a damaged store to a new one."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmq.api import DataError
+from vlmq.data import files
+from vlmq.data.images import ImageReader
+from vlmq.data.schema import HEADER_BYTES, MAGIC, Record, is_intact, parse_header
+from vlmq.data.store import EpisodeStore
+
+
+@dataclass(frozen=True)
+class SalvageReport:
+    """What was found.
+
+    Attributes:
+        kept: episodes copied.
+        damaged: stretches of the episode file that held no readable episode; several lost episodes in a row
+            may be one stretch.
+        without_picture: episodes left out because one of their pictures is damaged.
+    """
+
+    kept: int
+    damaged: int
+    without_picture: int
+
+
+def salvage(path: str | Path, into: str | Path) -> SalvageReport:
+    """Copy every undamaged episode of the store at `path` to a new store `into`, in order.
+
+    The damaged store is only read. Raises DataError where it has no episode file, or `into` is not vacant.
+    """
+    path = Path(path)
+    try:
+        provenance = files.read_meta(path)["provenance"]
+    except DataError as error:
+        provenance = {"salvaged_without_provenance": str(error)}
+    fds: list[int] = []
+    try:
+        for name in (files.EPISODES, files.IMAGES):
+            try:
+                fds.append(os.open(path / name, os.O_RDONLY | os.O_CLOEXEC))
+            except OSError as error:
+                raise DataError(
+                    f"{path / name}: the file cannot be opened ({error.strerror}); nothing can be"
+                    " salvaged from here"
+                ) from error
+        with EpisodeStore.create(into, {**provenance, "salvaged_from": str(path)}) as target:
+            return _copy(fds[0], ImageReader(fds[1], str(path / files.IMAGES)), target)
+    finally:
+        files.close_all(fds)
+
+
+def _copy(fd: int, load: ImageReader, target: EpisodeStore) -> SalvageReport:
+    size = os.fstat(fd).st_size
+    if size == 0:
+        return SalvageReport(0, 0, 0)
+    kept = damaged = without_picture = 0
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as data:
+        at = 0
+        while at < size:
+            record = _record_at(data, at)
+            if record is None:
+                damaged += 1
+                at = _next_record(data, at + 1)
+                continue
+            at += len(record)
+            try:
+                episode = Record(record).episode(load)
+            except DataError:
+                without_picture += 1
+                continue
+            target.append(episode)
+            kept += 1
+    return SalvageReport(kept, damaged, without_picture)
+
+
+def _record_at(data: mmap.mmap, at: int) -> bytes | None:
+    header = data[at : at + HEADER_BYTES]
+    parsed = parse_header(header) if len(header) == HEADER_BYTES else None
+    if parsed is None:
+        return None
+    record = data[at : at + HEADER_BYTES + parsed[1]]
+    return record if is_intact(record) else None
+
+
+def _next_record(data: mmap.mmap, at: int) -> int:
+    """Where the next intact record starts; the end of the file where there is none."""
+    while (at := data.find(MAGIC, at)) >= 0:
+        if _record_at(data, at) is not None:
+            return at
+        at += 1
+    return len(data)

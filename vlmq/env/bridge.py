@@ -1,0 +1,233 @@
+"""A pool of environments as ONE batched TorchRL environment: the only file that knows both.
+
+Every leaf is dense: text and actions are fixed-capacity UTF-8 bytes with a length. Episodes are counters: `enqueue`
+names the episodes to play, a slot that is free takes the next one at its reset, and a slot with nothing left to play
+idles (episode -1) until there is. An environment that breaks never raises through TorchRL: its slot ends with
+`failed`, and the episode is played again on a fresh environment, then given up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tensordict import TensorDict, TensorDictBase
+from torchrl.data import Binary, Composite, Unbounded
+from torchrl.envs import EnvBase
+
+from vlmq import counter, keys
+from vlmq.api import ContractError
+from vlmq.env.pool import Pool, Step
+
+_RANDOM_ACTION = counter.purpose("random action")
+
+
+class PoolEnv(EnvBase):
+    """N environments of a pool, stepped together.
+
+    Args:
+        pool: the environments; closed with this object.
+        seed_of: the seed of an episode, by its index.
+        max_reply: capacity of a reply in tokens.
+        retries: how often an episode is played again after its environment broke.
+
+    Attributes:
+        discarded: indices of episodes given up because their environment kept breaking.
+        reasons: why, one sentence each.
+    """
+
+    def __init__(
+        self, pool: Pool, seed_of: Callable[[int], int], *, max_reply: int, retries: int = 1
+    ) -> None:
+        super().__init__(device=None, batch_size=[pool.num_envs])
+        self.pool = pool
+        self.seed_of = seed_of
+        self.discarded: list[int] = []
+        self.reasons: list[str] = []
+        self._max_reply = max_reply
+        self._retries = retries
+        self._attempts: dict[int, int] = {}
+        self._queue: deque[int] = deque()
+        n = pool.num_envs
+        self._episode = np.full(n, -1, np.int64)
+        self._seed = np.zeros(n, np.int64)
+        self._turn = np.zeros(n, np.int32)
+        self._failed = np.zeros(n, bool)
+        self._steps: list[Step | None] = [None] * n
+        self._blank = np.zeros((n, *(pool.image_shape or (0, 0, 3))), np.uint8)
+        self._make_specs(n)
+
+    # -- what the collector's owner says ---------------------------------------------------------------------
+
+    def enqueue(self, episodes: Iterable[int]) -> None:
+        """Episodes to play next, by index."""
+        self._queue.extend(episodes)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an episode is being played or waits to be."""
+        return bool(self._queue) or bool((self._episode >= 0).any())
+
+    # -- TorchRL ---------------------------------------------------------------------------------------------
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        wanted = np.ones(self.pool.num_envs, bool)
+        if tensordict is not None and "_reset" in tensordict.keys():
+            wanted = tensordict["_reset"].numpy().reshape(-1)
+        seeds: dict[int, int] = {}
+        for slot in np.flatnonzero(wanted):
+            self._episode[slot] = self._queue.popleft() if self._queue else -1
+            self._turn[slot], self._failed[slot], self._steps[slot] = 0, False, None
+            if self._episode[slot] >= 0:
+                self._seed[slot] = self.seed_of(int(self._episode[slot]))
+                seeds[int(slot)] = int(self._seed[slot])
+        for slot, step in (self.pool.reset(seeds) if seeds else {}).items():
+            self._steps[slot] = step
+            if step.failure is not None:
+                self._fail(slot, step.failure)
+        return self._observe(done=False)
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        actions = tensordict[keys.ACTION].numpy()
+        lengths = tensordict[keys.ACTION_LENGTH].numpy().reshape(-1)
+        live = np.flatnonzero((self._episode >= 0) & ~self._failed)
+        texts = {int(s): actions[s, : lengths[s]].tobytes().decode("utf-8", "replace") for s in live}
+        for slot, step in (self.pool.step(texts) if texts else {}).items():
+            if step.failure is not None:
+                self._fail(slot, step.failure)
+                continue
+            self._steps[slot] = step
+            self._turn[slot] += 1
+        return self._observe(done=True)
+
+    def _set_seed(self, seed: int | None) -> None:
+        """Nothing to seed: an episode's seed is a function of its index."""
+
+    def close(self, *, raise_if_closed: bool = True) -> None:
+        self.pool.close()
+        super().close(raise_if_closed=raise_if_closed)
+
+    # -- private ---------------------------------------------------------------------------------------------
+
+    def _fail(self, slot: int, reason: str) -> None:
+        episode = int(self._episode[slot])
+        self._failed[slot] = True
+        self._attempts[episode] = self._attempts.get(episode, 0) + 1
+        if self._attempts[episode] <= self._retries:
+            self._queue.appendleft(episode)
+        else:
+            self.discarded.append(episode)
+            self.reasons.append(reason)
+
+    def _observe(self, *, done: bool) -> TensorDict:
+        n = self.pool.num_envs
+        image = self._blank.copy()
+        text = np.zeros((n, self.pool.text_bytes), np.uint8)
+        random_action = np.zeros((n, self.pool.action_bytes), np.uint8)
+        expert_action = np.zeros((n, self.pool.action_bytes), np.uint8)
+        lengths = np.full((3, n), -1, np.int32)
+        lengths[0] = 0
+        flags = np.zeros((5, n), bool)  # action_ok, success, terminated, truncated, done
+        reward = np.zeros(n, np.float32)
+        for slot, step in enumerate(self._steps):
+            if step is None or self._failed[slot]:
+                # An idle slot, or a broken one, ends at once: the next reset may give it an episode.
+                flags[3, slot] = True
+                continue
+            if step.observation.image is not None:
+                image[slot] = step.observation.image
+            lengths[0, slot] = _write(text[slot], step.observation.text, "text", "text_bytes")
+            if step.legal_actions:
+                key = counter.bits(int(self._seed[slot]), int(self._turn[slot]), _RANDOM_ACTION)
+                choice = step.legal_actions[int(key % np.uint64(len(step.legal_actions)))]
+                lengths[1, slot] = _write(random_action[slot], choice, "a legal action", "action_bytes")
+            if step.expert is not None:
+                lengths[2, slot] = _write(expert_action[slot], step.expert, "the expert's action", "action_bytes")
+            flags[0, slot], flags[1, slot] = step.action_ok, step.success
+            flags[2, slot], flags[3, slot] = step.terminated, step.truncated
+            reward[slot] = step.reward
+        leaves = {
+            keys.IMAGE: image,
+            keys.TEXT: text,
+            keys.TEXT_LENGTH: lengths[0],
+            keys.RANDOM_ACTION: random_action,
+            keys.RANDOM_LENGTH: lengths[1],
+            keys.EXPERT_ACTION: expert_action,
+            keys.EXPERT_LENGTH: lengths[2],
+            keys.EPISODE: self._episode.copy(),
+            keys.TURN: self._turn.copy(),
+            keys.ACTION_OK: flags[0],
+            keys.SUCCESS: flags[1],
+            keys.FAILED: self._failed.copy(),
+        }
+        if done:
+            ended = flags[2] | flags[3]
+            leaves |= {
+                "reward": reward[:, None],
+                "terminated": flags[2][:, None],
+                "truncated": (flags[3] & ~flags[2])[:, None],
+                "done": ended[:, None],
+            }
+            self._episode[ended] = -1
+        else:
+            # A reset never ends an episode: a slot that broke or idles shows it at the next step.
+            leaves |= {name: np.zeros((n, 1), bool) for name in ("terminated", "truncated", "done")}
+        return TensorDict(
+            {name: torch.from_numpy(value) for name, value in leaves.items()}, batch_size=[n]
+        )
+
+    def _make_specs(self, n: int) -> None:
+        def whole(shape: tuple[int, ...], dtype: torch.dtype) -> Unbounded:
+            return Unbounded(shape=(n, *shape), dtype=dtype)
+
+        text, action = self.pool.text_bytes, self.pool.action_bytes
+        self.observation_spec = Composite(
+            {
+                keys.IMAGE: whole(self._blank.shape[1:], torch.uint8),
+                keys.TEXT: whole((text,), torch.uint8),
+                keys.TEXT_LENGTH: whole((), torch.int32),
+                keys.RANDOM_ACTION: whole((action,), torch.uint8),
+                keys.RANDOM_LENGTH: whole((), torch.int32),
+                keys.EXPERT_ACTION: whole((action,), torch.uint8),
+                keys.EXPERT_LENGTH: whole((), torch.int32),
+                keys.EPISODE: whole((), torch.int64),
+                keys.TURN: whole((), torch.int32),
+                keys.ACTION_OK: whole((), torch.bool),
+                keys.SUCCESS: whole((), torch.bool),
+                keys.FAILED: whole((), torch.bool),
+            },
+            shape=(n,),
+        )
+        self.action_spec = Composite(
+            {
+                keys.ACTION: whole((action,), torch.uint8),
+                keys.ACTION_LENGTH: whole((), torch.int32),
+                keys.REPLY: whole((self._max_reply,), torch.int32),
+                keys.REPLY_LENGTH: whole((), torch.int32),
+                keys.LOGPROB: whole((self._max_reply,), torch.float32),
+                keys.PARSED: whole((), torch.bool),
+                keys.DIGEST: whole((), torch.int64),
+                keys.SOURCE: whole((), torch.uint8),
+            },
+            shape=(n,),
+        )
+        self.reward_spec = Unbounded(shape=(n, 1), dtype=torch.float32)
+        self.done_spec = Composite(
+            {name: Binary(n=1, shape=(n, 1), dtype=torch.bool) for name in ("done", "terminated", "truncated")},
+            shape=(n,),
+        )
+
+
+def _write(buffer: NDArray[np.uint8], text: str, what: str, setting: str) -> int:
+    """UTF-8 of a text into a fixed buffer; its length."""
+    data = text.encode("utf-8", "replace")
+    if len(data) > len(buffer):
+        raise ContractError(
+            f"{what} has {len(data)} bytes but its capacity is {len(buffer)}; raise {setting} in the environment."
+        )
+    buffer[: len(data)] = np.frombuffer(data, np.uint8)
+    return len(data)

@@ -1,0 +1,273 @@
+"""Finds environments: entry points of installed distributions, loaded lazily, the broken ones with a reason.
+
+Each entry point of the group `vlmq.envs` is one plugin: its name is the namespace of its ids, its value a
+tuple of gymnasium `EnvSpec`. Nothing is loaded ahead of need: making one id imports the plugin of its
+namespace and no other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from vlmq import api
+from vlmq.api import PluginError, UserError
+
+GROUP = "vlmq.envs"
+RESTRICT = "VLMQ_PLUGINS"
+"""Environment variable: `auto` (the default), `none`, or the comma-separated names that may load."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One namespace.
+
+    Attributes:
+        name: the namespace: every id of the plugin starts with it and a slash.
+        distribution: name and version of the distribution that provides it; several where they clash.
+        module: the module that holds the specs.
+        specs: what it offers; empty where it is quarantined.
+        reason: why it is quarantined, or None.
+        warnings: what is wrong with it though it works.
+    """
+
+    name: str
+    distribution: str
+    module: str
+    specs: tuple[EnvSpec, ...] = ()
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every installed plugin, in the order of their names."""
+
+    plugins: tuple[Plugin, ...]
+
+    @property
+    def specs(self) -> dict[str, EnvSpec]:
+        """The specs that can be made, by id."""
+        return {spec.id: spec for plugin in self.plugins for spec in plugin.specs}
+
+    @property
+    def quarantined(self) -> dict[str, str]:
+        """The reason of each plugin that cannot be used, by its name."""
+        return {plugin.name: plugin.reason for plugin in self.plugins if plugin.reason is not None}
+
+
+def discover() -> Catalogue:
+    """Import every plugin's spec module and say what each offers; a broken plugin never raises."""
+    return Catalogue(tuple(_load(name, points) for name, points in sorted(_installed().items())))
+
+
+def plugin_of(env_id: str) -> Plugin:
+    """The plugin that an id belongs to; imports no other.
+
+    Raises:
+        PluginError: there is no such plugin, or it is quarantined.
+    """
+    namespace, slash, name = env_id.partition("/")
+    if not (namespace and slash and name):
+        raise PluginError(
+            f"'{env_id}' is not an environment id: ids look like 'namespace/Name-v0'; `vlmq envs` lists all."
+        )
+    installed = _installed()
+    if namespace not in installed:
+        near = difflib.get_close_matches(namespace, installed, n=1)
+        known = ", ".join(sorted(installed)) or "none"
+        raise PluginError(
+            f"no installed plugin offers '{env_id}'; {_did_you_mean(near, f'/{name}')}installed namespaces:"
+            f" {known}; try `pip install vlmq-env-{namespace}`."
+        )
+    plugin = _load(namespace, installed[namespace])
+    if plugin.reason is not None:
+        raise PluginError(f"'{env_id}' cannot be used: plugin '{namespace}' {plugin.reason}")
+    return plugin
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """The spec of an id; imports only the plugin of its namespace.
+
+    Raises:
+        PluginError: the id is unknown (the nearest names are given), or its plugin is quarantined.
+    """
+    plugin = plugin_of(env_id)
+    known = {spec.id: spec for spec in plugin.specs}
+    if env_id in known:
+        return known[env_id]
+    # the namespace is right, and must not make every id look near
+    names = {name.partition("/")[2].lower(): name for name in known}
+    near = difflib.get_close_matches(env_id.partition("/")[2].lower(), names, n=3)
+    hint = (
+        _did_you_mean([names[name] for name in near])
+        or f"plugin '{plugin.name}' offers {', '.join(sorted(known)[:8])}; "
+    )
+    raise PluginError(f"unknown environment '{env_id}'; {hint}`vlmq envs` lists all.")
+
+
+def metadata_of(env_id: str) -> dict[str, Any]:
+    """What the environment's class declares, without making one; `["vlmq"]` holds our part of it.
+
+    Raises:
+        PluginError: the id is unknown, or its module does not import.
+    """
+    metadata = getattr(_creator(find_spec(env_id)), "metadata", None)
+    return dict(metadata) if isinstance(metadata, Mapping) else {}
+
+
+def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Make one environment, with the keyword arguments its constructor takes.
+
+    Raises:
+        PluginError: the id is unknown, an argument is wrong, or it cannot be built on this machine.
+    """
+    return build(find_spec(env_id), kwargs)
+
+
+def build(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Make one environment of a spec that is already found. See `make`."""
+    _check_arguments(spec, _creator(spec), kwargs)
+    try:
+        return gymnasium.make(spec, disable_env_checker=True, **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        # gymnasium repeats the whole call in a TypeError; its cause is what the constructor said
+        said = error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
+        given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
+        raise PluginError(f"'{spec.id}' cannot be built with {given}: {one_line(said)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one line: its class and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _installed() -> dict[str, list[EntryPoint]]:
+    points: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        points.setdefault(point.name, []).append(point)
+    return points
+
+
+def _load(name: str, points: list[EntryPoint]) -> Plugin:
+    """Import one plugin's spec module and judge it. Every fault becomes the plugin's reason."""
+    owners = sorted({f"{point.dist.name} {point.dist.version}" for point in points if point.dist is not None})
+    point = points[0]
+    found = Plugin(name, " and ".join(owners), point.module)
+    if not _may_load(name):
+        setting = f"{RESTRICT}={os.environ[RESTRICT]}"
+        return _quarantine(found, f"is kept from loading by {setting}: add '{name}' to it.")
+    if len(points) > 1:
+        return _quarantine(found, f"is claimed by {found.distribution}: uninstall one of them.")
+    had_torch = "torch" in sys.modules
+    try:
+        module = importlib.import_module(point.module)
+        reason = _wrong_version(module)
+        if reason is not None:
+            return _quarantine(found, reason)
+        value = reduce(getattr, point.attr.split("."), module) if point.attr else module
+    # an import can also end the process; one plugin may not do that to the others
+    except (Exception, SystemExit) as error:
+        return _quarantine(found, f"({found.distribution}) does not import: {one_line(error)}")
+    reason = _wrong_specs(name, point.value, value)
+    if reason is not None:
+        return _quarantine(found, reason)
+    warnings: tuple[str, ...] = ()
+    if "torch" in sys.modules and not had_torch:
+        # only a warning: it shows only where torch was not loaded yet, and no verdict may depend on that
+        warnings = (f"importing {point.module} imports torch: keep it out of the spec module.",)
+    return Plugin(name, found.distribution, point.module, tuple(value), None, warnings)
+
+
+def _quarantine(plugin: Plugin, reason: str) -> Plugin:
+    return Plugin(plugin.name, plugin.distribution, plugin.module, (), reason)
+
+
+def _may_load(name: str) -> bool:
+    allowed = os.environ.get(RESTRICT, "").strip() or "auto"
+    if allowed in ("auto", "none"):
+        return allowed == "auto"
+    return name in (part.strip() for part in allowed.split(","))
+
+
+def _wrong_version(module: ModuleType) -> str | None:
+    wanted = getattr(module, "REQUIRES_API", None)
+    if wanted is None:
+        return None
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        fits = SpecifierSet(wanted).contains(api.VERSION)
+    except (InvalidSpecifier, TypeError, AttributeError):
+        return f"declares REQUIRES_API = {wanted!r}, which is no version range such as '>=1.0,<2'."
+    if fits:
+        return None
+    return f"needs vlmq.api {wanted}, and this is {api.VERSION}: install versions of the two that match."
+
+
+def _wrong_specs(name: str, path: str, value: object) -> str | None:
+    if not isinstance(value, tuple):
+        return f"offers {path}, which is a {type(value).__name__}: it must be a tuple of gymnasium EnvSpec."
+    seen: set[str] = set()
+    for spec in value:
+        if not isinstance(spec, EnvSpec):
+            return f"lists a {type(spec).__name__} in {path}: it must be a tuple of gymnasium EnvSpec."
+        if not spec.id.startswith(f"{name}/"):
+            return f"lists '{spec.id}', which is outside its namespace: ids must start with '{name}/'."
+        if spec.id in seen:
+            return f"lists '{spec.id}' twice: ids must differ."
+        if spec.entry_point is None:
+            return f"lists '{spec.id}' without an entry_point: give 'module:Class'."
+        seen.add(spec.id)
+    return None
+
+
+def _creator(spec: EnvSpec) -> Callable[..., Any]:
+    """The environment's class or factory; this imports its module."""
+    if callable(spec.entry_point):
+        return spec.entry_point
+    try:
+        creator: Callable[..., Any] = load_env_creator(str(spec.entry_point))
+    except Exception as error:
+        said = one_line(error)
+        raise PluginError(f"'{spec.id}' cannot be built: {spec.entry_point} gives {said}") from error
+    return creator
+
+
+def _check_arguments(spec: EnvSpec, creator: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    try:
+        signature = inspect.signature(creator)
+    except (TypeError, ValueError):  # a class written in C has none: then the constructor itself must speak
+        return
+    parameters = signature.parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes = ", ".join(names) or "none"
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in kwargs:
+            if name not in names:
+                near = _did_you_mean(difflib.get_close_matches(name, names, n=1))
+                raise PluginError(f"'{spec.id}' has no argument '{name}'; {near}its arguments are: {takes}.")
+    for parameter in parameters:
+        name = parameter.name
+        required = name in names and parameter.default is parameter.empty
+        if required and name not in kwargs and name not in spec.kwargs:
+            raise PluginError(f"'{spec.id}' needs the argument '{name}'; its arguments are: {takes}.")
+
+
+def _did_you_mean(near: list[str], suffix: str = "") -> str:
+    return f"did you mean {' or '.join(repr(name + suffix) for name in near)}? " if near else ""

@@ -1,0 +1,27 @@
+"""Reduction, once: per-token tensors to one scalar, normalised by counts the caller gives.
+
+Counts are arguments because a batch may be spread over processes: each process passes the GLOBAL count, and
+the sum of the processes' losses is the loss of the whole batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def sum_over_replies(values: Float[Tensor, " A"], reply: Int[Tensor, " A"], num_replies: int) -> Tensor:
+    """Sum over replies of the mean over each reply's tokens.
+
+    Args:
+        values: one value for each agent token.
+        reply: index in [0, num_replies) of the reply a token belongs to.
+        num_replies: replies in this batch on this process.
+    """
+    return (values / reply_lengths(reply, num_replies)[reply]).sum()
+
+
+def reply_lengths(reply: Int[Tensor, " A"], num_replies: int) -> Float[Tensor, " R"]:
+    """Number of tokens of each reply."""
+    return torch.bincount(reply, minlength=num_replies).to(torch.float32)

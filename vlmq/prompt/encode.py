@@ -1,0 +1,298 @@
+"""Messages to tokens and pixels: the only use of a Hugging Face processor, for acting and for learning alike.
+
+A prompt is encoded turn by turn and appended; no earlier id is ever computed again, and replies are spliced in as
+the ids that were sampled. So what the learner sees is what the actor saw, id for id.
+
+Two shortcuts, both checked against the processor itself:
+
+1. the ids of a prompt depend on its text and on its picture's size only, so they are kept;
+2. where the image processor acts on each pixel alone (no resizing at this size), a table of 256 values for each
+   channel replaces it. The table is read off the processor and verified bit for bit on a second picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AutoProcessor
+
+from vlmq.api import ModelError, Observation
+from vlmq.prompt import chat
+from vlmq.prompt.parse import ReplyFormat, instruction
+
+Pixels = dict[str, NDArray[Any]]
+"""What an image processor makes of one picture, without its batch dimension for rows."""
+
+_MARK = "\u241f"  # a character that no template contains
+_CACHE_SIZE = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One prompt: its ids (n,) with image tokens expanded, and its picture."""
+
+    ids: NDArray[np.int32]
+    pixels: Pixels | None
+    checksum: int
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One causal sequence: ids (L,) and the pictures whose tokens stand in it, in order."""
+
+    ids: NDArray[np.int32]
+    pixels: tuple[Pixels, ...]
+
+
+class Encoder:
+    """Turns observations and replies into token ids and pixels, and ids back into text.
+
+    Args:
+        processor: a Hugging Face processor with a chat template, a tokenizer and an image processor.
+        reply_format: the form of the replies, said in the first prompt of a window.
+
+    Attributes:
+        end_id: the token that ends a reply; it is an action of the agent like any other.
+        pad_id: fills the batch; attention masks, never the id, say what is padding.
+        banned_ids: special tokens that a reply may not contain (image tokens among them).
+        fingerprint: identifies tokenizer and template; stored with every dataset.
+        prefix_stable: whether the chat template renders a prompt the same when turns follow it.
+    """
+
+    def __init__(self, processor: Any, reply_format: ReplyFormat = "json") -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.reply_format = reply_format
+        self._instruction = instruction(reply_format)
+        if not getattr(processor, "chat_template", None) and not getattr(self.tokenizer, "chat_template", None):
+            raise ModelError(
+                "the model's processor has no chat template; add a chat_template.jinja to its directory."
+            )
+        self.end_id = self._find_end()
+        pad = self.tokenizer.pad_token_id
+        self.pad_id = int(pad if pad is not None else self.end_id)
+        self.banned_ids = self._find_banned()
+        self.fingerprint = self._fingerprint()
+        self.prefix_stable = self._is_prefix_stable()
+        self._ids: OrderedDict[tuple[Any, ...], NDArray[np.int32]] = OrderedDict()
+        self._tables: dict[tuple[int, ...], tuple[NDArray[np.float32], Pixels] | None] = {}
+        self._stacked: bool | None = None
+
+    @classmethod
+    def load(cls, path: str | Path, reply_format: ReplyFormat = "json", *, trust_remote_code: bool = False) -> Encoder:
+        """Load the processor of a model directory or Hub id; pictures are always processed by Pillow."""
+        processor = AutoProcessor.from_pretrained(path, backend="pil", trust_remote_code=trust_remote_code)
+        if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+            raise ModelError(
+                f"{path}: its processor is {type(processor).__name__}, without images; choose a vision-language model."
+            )
+        return cls(processor, reply_format)
+
+    # -- to tokens -----------------------------------------------------------------------------------------
+
+    def prompt(self, observation: Observation, *, first: bool) -> Segment:
+        """Encode the prompt that shows one observation.
+
+        Args:
+            observation: what the environment shows.
+            first: whether a window starts here. A first prompt holds whatever the template puts in front and
+                the instruction; a later one continues after the reply before it.
+        """
+        shape = None if observation.image is None else observation.image.shape
+        key = (observation.text, shape, first)
+        ids = self._ids.get(key)
+        if ids is None:
+            ids = self._prompt_ids(observation, first)
+            self._remember(key, ids)
+        if observation.image is None:
+            return Segment(ids, None, zlib.adler32(ids.tobytes()))
+        pixels = self.pixels(observation.image)
+        checksum = zlib.adler32(ids.tobytes())
+        for name in sorted(pixels):
+            checksum = zlib.adler32(np.ascontiguousarray(pixels[name]).view(np.uint8).reshape(-1), checksum)
+        return Segment(ids, pixels, checksum)
+
+    def reply(self, text: str) -> NDArray[np.int32]:
+        """Ids of a reply that no model sampled, end token included."""
+        key = ("reply", text)
+        ids = self._ids.get(key)
+        if ids is None:
+            body = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = np.asarray([*body, self.end_id], np.int32)
+            self._remember(key, ids)
+        return ids
+
+    def decode(self, ids: NDArray[np.int32]) -> str:
+        """The text of reply ids, without the end token."""
+        body = ids[:-1] if len(ids) and ids[-1] == self.end_id else ids
+        return str(
+            self.tokenizer.decode(body.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    def pixels(self, image: NDArray[np.uint8]) -> Pixels:
+        """What the image processor makes of one picture of shape (H, W, 3)."""
+        if image.shape not in self._tables:
+            self._tables[image.shape] = self._read_table(image.shape)
+        table = self._tables[image.shape]
+        if table is None:
+            return self._process(image)
+        values, constants = table
+        plane = np.stack([values[channel][image[..., channel]] for channel in range(3)])
+        like = constants["pixel_values"]
+        return {**constants, "pixel_values": plane.reshape(like.shape)}
+
+    # -- to batches ----------------------------------------------------------------------------------------
+
+    def collate(self, rows: list[Row], *, left: bool) -> dict[str, Tensor]:
+        """Pad rows to one batch of model inputs.
+
+        Args:
+            rows: R causal sequences.
+            left: pad on the left (for generation) or on the right (for learning).
+
+        Returns:
+            input_ids and attention_mask (R, L) int64, and what the image processor gave, batched as the
+            model family expects it.
+        """
+        length = max(len(row.ids) for row in rows)
+        ids = np.full((len(rows), length), self.pad_id, np.int64)
+        mask = np.zeros((len(rows), length), np.int64)
+        for index, row in enumerate(rows):
+            place = slice(length - len(row.ids), length) if left else slice(0, len(row.ids))
+            ids[index, place] = row.ids
+            mask[index, place] = 1
+        batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        batch.update(self._collate_pixels([row.pixels for row in rows]))
+        return batch
+
+    def _collate_pixels(self, rows: list[tuple[Pixels, ...]]) -> dict[str, Tensor]:
+        pictures = [pixels for row in rows for pixels in row]
+        if not pictures:
+            return {}
+        if not self._stacked:
+            return {
+                name: torch.from_numpy(np.concatenate([pixels[name] for pixels in pictures]))
+                for name in pictures[0]
+            }
+        most = max(sum(len(pixels["pixel_values"]) for pixels in row) for row in rows)
+        batch: dict[str, Tensor] = {}
+        for name, like in pictures[0].items():
+            # Zeros are the family's own sign of "no picture here".
+            stacked = np.zeros((len(rows), most, *like.shape[1:]), like.dtype)
+            for index, row in enumerate(rows):
+                if row:
+                    filled = np.concatenate([pixels[name] for pixels in row])
+                    stacked[index, : len(filled)] = filled
+            batch[name] = torch.from_numpy(stacked)
+        return batch
+
+    # -- private -------------------------------------------------------------------------------------------
+
+    def _render(self, messages: list[chat.Message], *, generate: bool) -> str:
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False))
+
+    def _prompt_ids(self, observation: Observation, first: bool) -> NDArray[np.int32]:
+        message = chat.user_message(observation, self._instruction if first else "")
+        text = self._render([message], generate=True) if first else self._continuation(message)
+        if observation.image is None:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        else:
+            encoded = self.processor(
+                text=[text], images=[[_as_picture(observation.image)]], add_special_tokens=False
+            )
+            ids = encoded["input_ids"][0]
+        return np.asarray(ids, np.int32)
+
+    def _continuation(self, message: chat.Message) -> str:
+        """What the template adds after a reply's end token when one more turn follows."""
+        before = [chat.user_message(Observation(" ")), chat.assistant_message(_MARK)]
+        text = self._render([*before, message], generate=True).split(_MARK, 1)[1]
+        end = self.tokenizer.decode([self.end_id])
+        return text.removeprefix(end)
+
+    def _find_end(self) -> int:
+        """The token that the template puts right after a reply."""
+        messages = [chat.user_message(Observation(" ")), chat.assistant_message(_MARK)]
+        rendered = self._render(messages, generate=False)
+        if _MARK not in rendered:
+            raise ModelError("the model's chat template leaves replies out; give it one with an assistant turn.")
+        after = self.tokenizer(rendered.split(_MARK, 1)[1], add_special_tokens=False)["input_ids"]
+        special = set(self.tokenizer.all_special_ids)
+        if after and after[0] in special:
+            return int(after[0])
+        if self.tokenizer.eos_token_id is None:
+            raise ModelError("the model's tokenizer has no token that ends a reply; set its eos_token.")
+        return int(self.tokenizer.eos_token_id)
+
+    def _find_banned(self) -> tuple[int, ...]:
+        special = {int(i) for i in self.tokenizer.all_special_ids}
+        special |= {int(i) for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        image_id = getattr(self.processor, "image_token_id", None)
+        return tuple(sorted((special | ({int(image_id)} if image_id is not None else set())) - {self.end_id}))
+
+    def _is_prefix_stable(self) -> bool:
+        first = chat.user_message(Observation("a"))
+        turns = [first, chat.assistant_message(_MARK), chat.user_message(Observation("b"))]
+        return self._render(turns, generate=True).startswith(self._render([first], generate=True))
+
+    def _fingerprint(self) -> str:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        tokens = backend.to_str() if backend is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        template = str(getattr(self.processor, "chat_template", "") or self.tokenizer.chat_template)
+        return hashlib.blake2b((tokens + template).encode(), digest_size=8).hexdigest()
+
+    def _remember(self, key: tuple[Any, ...], ids: NDArray[np.int32]) -> None:
+        self._ids[key] = ids
+        if len(self._ids) > _CACHE_SIZE:
+            self._ids.popitem(last=False)
+
+    def _process(self, image: NDArray[np.uint8]) -> Pixels:
+        made = self.processor.image_processor(images=[[_as_picture(image)]], return_tensors="np")
+        arrays = {name: np.asarray(value) for name, value in made.items() if isinstance(value, np.ndarray)}
+        stacked = arrays["pixel_values"].ndim == 5
+        self._stacked = stacked
+        return {name: value[0] if stacked else value for name, value in arrays.items()}
+
+    def _read_table(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], Pixels] | None:
+        """The processor as a table of 256 values for each channel, or None where it mixes pixels."""
+        height, width, _ = shape
+        made = self._process(np.zeros(shape, np.uint8) + np.uint8(7))
+        if height * width < 256 or made["pixel_values"].size != 3 * height * width:
+            return None
+        ramp = np.arange(height * width, dtype=np.int64) % 256
+        probe = np.stack([np.roll(ramp, shift) for shift in (0, 85, 170)], -1).astype(np.uint8).reshape(shape)
+        out = self._process(probe)["pixel_values"].reshape(3, -1)
+        table = np.zeros((3, 256), out.dtype)
+        for channel in range(3):
+            table[channel, probe[..., channel].reshape(-1)] = out[channel]
+        check = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        expected = self._process(check)
+        plane = np.stack([table[channel][check[..., channel]] for channel in range(3)])
+        same = np.array_equal(plane.reshape(expected["pixel_values"].shape), expected["pixel_values"])
+        constants = all(np.array_equal(made[n], expected[n]) for n in made if n != "pixel_values")
+        return (table, expected) if same and constants else None
+
+
+def _as_picture(image: NDArray[np.uint8]) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(image)
+
+
+def digest(segments: list[Segment], replies: list[NDArray[np.int32]]) -> int:
+    """Fingerprint of a context: prompts and replies in order, ids and pixels."""
+    value = 1
+    for index, segment in enumerate(segments):
+        value = zlib.adler32(segment.checksum.to_bytes(8, "little"), value)
+        if index < len(replies):
+            value = zlib.adler32(np.ascontiguousarray(replies[index], np.int32).tobytes(), value)
+    return value

@@ -1,0 +1,87 @@
+"""Replies to actions: strip the wrapping and the thoughts, and find the one action.
+
+The environment then judges the action itself. A reply in which no action is found is data, not an error: parsing
+returns a `ParseError` value, and the agent pays the penalty of an illegal action.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+ReplyFormat = Literal["plain", "tagged", "json"]
+
+_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
+_TAGGED = re.compile(r"\A(.*?)<action>([^<>]*)</action>\Z", re.DOTALL)
+_KEYS = {"thoughts", "action"}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """An action found in a reply, and the thoughts that came with it."""
+
+    action: str
+    thoughts: str = ""
+
+
+@dataclass(frozen=True)
+class ParseError:
+    """Why no action was found in a reply."""
+
+    reason: str
+
+
+def parse_agent(reply: str, reply_format: ReplyFormat) -> Parsed | ParseError:
+    """The action of a reply.
+
+    Args:
+        reply: what the agent said, end token excluded.
+        reply_format: `plain`: the whole reply is the action; `tagged`: `thoughts <action>...</action>`;
+            `json`: one object with the keys "action" (a string) and, if wished, "thoughts".
+    """
+    text = reply.strip()
+    if reply_format == "plain":
+        return Parsed(text) if text else ParseError("the reply is empty")
+    if reply_format == "tagged":
+        match = _TAGGED.match(text)
+        if match is None:
+            return ParseError("no <action>...</action> ends the reply")
+        return Parsed(match[2].strip(), match[1].strip())
+    return _parse_json(text)
+
+
+def format_reply(action: str, reply_format: ReplyFormat, thoughts: str = "") -> str:
+    """The canonical reply that carries this action: `parse_agent` gives the action back."""
+    if reply_format == "plain":
+        return action
+    if reply_format == "tagged":
+        return f"{thoughts}<action>{action}</action>"
+    fields = {"thoughts": thoughts, "action": action} if thoughts else {"action": action}
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def instruction(reply_format: ReplyFormat) -> str:
+    """What the prompt says of the reply's form; empty for `plain`."""
+    return {
+        "plain": "",
+        "tagged": "Reply: <action>...</action>",
+        "json": 'Reply: {"action": "..."}',
+    }[reply_format]
+
+
+def _parse_json(text: str) -> Parsed | ParseError:
+    fenced = _FENCE.match(text)
+    try:
+        fields = json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        return ParseError("the reply is not one JSON object")
+    if not isinstance(fields, dict):
+        return ParseError("the reply is JSON, but not an object")
+    if not set(fields) <= _KEYS or "action" not in fields:
+        return ParseError(f"the reply has the keys {sorted(fields)}; expected 'action' and, if wished, 'thoughts'")
+    action, thoughts = fields["action"], fields.get("thoughts", "")
+    if not isinstance(action, str) or not isinstance(thoughts, str):
+        return ParseError("'action' and 'thoughts' must be strings")
+    return Parsed(action.strip(), thoughts)

@@ -1,0 +1,215 @@
+"""Pictures of a run: the learning curve as a PNG file. matplotlib is imported only when one is drawn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLOURS = ("#7a8594", "#c77b1e", "#2f6fb3", "#1f8a5b", "#8c4fa3", "#b23a48")
+_INK, _FAINT, _GRID, _SHADE = "#22272e", "#6b7480", "#e3e6ea", "#f4f6f8"
+_LETTER = 0.0145
+"""Width of a letter of a phase's name as a share of the axis: a name wider than its band stands upright."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation.
+
+    Attributes:
+        update: optimizer updates made before it, counted over the whole run.
+        success: share of episodes that succeeded, 0..1.
+        low: lower end of its interval, 0..1.
+        high: upper end of it.
+        phase: the phase of training it belongs to, "warmup" for instance.
+    """
+
+    update: int
+    success: float
+    low: float
+    high: float
+    phase: str
+
+
+@dataclass(frozen=True)
+class Band:
+    """A stretch of updates drawn as one background: a phase from `start` to `end`."""
+
+    phase: str
+    start: int
+    end: int
+
+
+def learning_curve(
+    points: Sequence[Point],
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    bands: Sequence[Band] = (),
+    data_success: float | None = None,
+) -> None:
+    """Draw success over updates, one line per phase with its interval shaded, and write a PNG file.
+
+    Without `bands` each phase reaches from its first point to the first point of the next. `data_success`,
+    a share in 0..1, is drawn as a horizontal line: what the training data themselves achieved.
+
+    Raises:
+        ValueError: there is no point to draw.
+    """
+    if not points:
+        raise ValueError("a learning curve needs at least one point")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = sorted(points, key=lambda point: point.update)
+    bands = bands or _bands_of(points)
+    figure = Figure(figsize=(8.0, 4.6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _style(axes, title, points, bands)
+    _draw_bands(axes, bands)
+    if data_success is not None:
+        _draw_data_line(axes, data_success, below=points[-1].success >= data_success)
+    _draw_lines(axes, points, bands)
+
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format="png")
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def phase_label(phase: str) -> str:
+    """A phase's name for people: "afsft_offline" -> "AFSFT offline"."""
+    words = phase.replace("_", " ").replace("-", " ").split()
+    return " ".join(word.upper() if word.lower() in {"sft", "afsft", "ppo"} else word for word in words)
+
+
+def _bands_of(points: Sequence[Point]) -> list[Band]:
+    starts = [(phase, next(group).update) for phase, group in groupby(points, key=lambda p: p.phase)]
+    ends = [start for _, start in starts[1:]] + [points[-1].update]
+    return [Band(phase, start, end) for (phase, start), end in zip(starts, ends, strict=True)]
+
+
+def _style(axes: Axes, title: str, points: Sequence[Point], bands: Sequence[Band]) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+    first = min(points[0].update, *(band.start for band in bands))
+    last = max(points[-1].update, first + 1, *(band.end for band in bands))
+    # The margin on the right holds the last value.
+    axes.set_xlim(first, last + 0.09 * (last - first))
+    axes.set_ylim(0, 1.12)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda update, _: f"{update:,.0f}"))
+    axes.set_title(title, loc="left", fontsize=13, fontweight="bold", color=_INK, pad=12)
+    axes.set_xlabel("updates", color=_FAINT)
+    axes.set_ylabel("success", color=_FAINT)
+    axes.tick_params(colors=_FAINT, length=0, pad=6)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(_GRID)
+
+
+def _draw_bands(axes: Axes, bands: Sequence[Band]) -> None:
+    left, right = axes.get_xlim()
+    colours = _colours(bands)
+    for number, band in enumerate(bands):
+        end = right if number == len(bands) - 1 else band.end
+        if number % 2 == 0:
+            axes.axvspan(band.start, end, color=_SHADE, linewidth=0, zorder=0)
+        narrow = end - band.start < _LETTER * (len(phase_label(band.phase)) + 1) * (right - left)
+        axes.text(
+            (band.start + end) / 2,
+            1.105 if narrow else 1.06,
+            phase_label(band.phase),
+            rotation=90 if narrow else 0,
+            ha="center",
+            va="top" if narrow else "center",
+            fontsize=9,
+            fontweight="bold",
+            color=colours[band.phase],
+            zorder=5,
+        )
+
+
+def _draw_data_line(axes: Axes, data_success: float, *, below: bool) -> None:
+    axes.axhline(data_success, color=_FAINT, linewidth=1.1, linestyle=(0, (4, 3)), zorder=2)
+    axes.annotate(
+        f"the data's own success {data_success:.0%}".replace("%", " %"),
+        (1, data_success),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, -5 if below else 5),
+        textcoords="offset points",
+        ha="right",
+        va="top" if below else "bottom",
+        fontsize=9,
+        color=_FAINT,
+        zorder=5,
+    )
+
+
+def _draw_lines(axes: Axes, points: Sequence[Point], bands: Sequence[Band]) -> None:
+    colours = _colours([*bands, *(Band(point.phase, 0, 0) for point in points)])
+    # A thin thread joins the phases: it is one run.
+    axes.plot([p.update for p in points], [p.success for p in points], color=_GRID, linewidth=1.5, zorder=2)
+    for phase, group in groupby(points, key=lambda point: point.phase):
+        run = list(group)
+        updates = [point.update for point in run]
+        if len(run) == 1:  # nothing to shade between: an upright bar
+            axes.vlines(updates, run[0].low, run[0].high, color=colours[phase], alpha=0.3, linewidth=4)
+        axes.fill_between(
+            updates,
+            [point.low for point in run],
+            [point.high for point in run],
+            color=colours[phase],
+            alpha=0.16,
+            linewidth=0,
+            zorder=1,
+        )
+        axes.plot(
+            updates,
+            [point.success for point in run],
+            color=colours[phase],
+            linewidth=2.2,
+            marker="o",
+            markersize=4.5,
+            markeredgecolor="white",
+            markeredgewidth=0.8,
+            solid_capstyle="round",
+            zorder=4,
+            clip_on=False,
+        )
+    axes.text(
+        0.99, 0.02, "shaded: 95 % interval", transform=axes.transAxes, ha="right", fontsize=8, color=_FAINT
+    )
+    final = points[-1]
+    axes.annotate(
+        f"{final.success:.0%}".replace("%", " %"),
+        (final.update, final.success),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=11,
+        fontweight="bold",
+        color=colours[final.phase],
+        zorder=5,
+    )
+
+
+def _colours(bands: Sequence[Band]) -> dict[str, str]:
+    """One colour per phase name, in order of first appearance."""
+    phases = list(dict.fromkeys(band.phase for band in bands))
+    return {phase: _COLOURS[number % len(_COLOURS)] for number, phase in enumerate(phases)}

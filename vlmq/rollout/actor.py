@@ -1,0 +1,136 @@
+"""The actor: observations of a batched environment in, replies and parsed actions out, as a TensorDictModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+
+from vlmq import keys
+from vlmq.api import Observation
+from vlmq.prompt.encode import Encoder, Segment, digest
+from vlmq.prompt.parse import ParseError, parse_agent
+from vlmq.prompt.window import History, window_start
+from vlmq.rollout.policies import Context, Policy, Reply
+
+
+class Actor(TensorDictModuleBase):
+    """Encodes each slot's window, asks the policy, parses its replies.
+
+    Args:
+        encoder: shared with the learner.
+        policy: who replies; may be replaced between episodes.
+        history: earlier turns in the context of a reply.
+        max_reply: capacity of a reply in tokens.
+        action_bytes: capacity of an action.
+        has_image: whether observations carry a picture.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        policy: Policy,
+        *,
+        history: History,
+        max_reply: int,
+        action_bytes: int,
+        has_image: bool,
+    ) -> None:
+        super().__init__()
+        self.in_keys = [keys.IMAGE, keys.TEXT, keys.TEXT_LENGTH, keys.EPISODE, keys.TURN]
+        self.out_keys = [
+            keys.ACTION, keys.ACTION_LENGTH, keys.REPLY, keys.REPLY_LENGTH, keys.LOGPROB,
+            keys.PARSED, keys.DIGEST, keys.SOURCE,
+        ]  # fmt: skip
+        self.policy = policy
+        self._encoder = encoder
+        self._history = history
+        self._max_reply = max_reply
+        self._action_bytes = action_bytes
+        self._has_image = has_image
+        self._memory: dict[int, _Memory] = {}
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        view = {name: tensordict[name].numpy() for name in (*self.in_keys, *_SCRIPTED)}
+        episodes = view[keys.EPISODE].reshape(-1)
+        slots = [int(slot) for slot in np.flatnonzero(episodes >= 0)]
+        contexts = [self._context(slot, view) for slot in slots]
+        replies = self.policy.replies(contexts) if contexts else []
+        n = len(episodes)
+        action = np.zeros((n, self._action_bytes), np.uint8)
+        reply_ids = np.zeros((n, self._max_reply), np.int32)
+        logprob = np.zeros((n, self._max_reply), np.float32)
+        action_length, reply_length = np.zeros(n, np.int32), np.zeros(n, np.int32)
+        parsed, source = np.zeros(n, bool), np.zeros(n, np.uint8)
+        seen = np.zeros(n, np.int64)
+        for slot, context, reply in zip(slots, contexts, replies, strict=True):
+            reply = self._fit(reply)
+            count = len(reply.ids)
+            reply_ids[slot, :count], logprob[slot, :count] = reply.ids, reply.logprobs
+            reply_length[slot] = count
+            source[slot] = keys.SOURCES.index(reply.source)
+            if self.policy.reads_context:
+                seen[slot] = digest(context.segments, context.replies)
+                self._memory[slot].replies.append(reply.ids)
+            found = parse_agent(self._encoder.decode(reply.ids), self._encoder.reply_format)
+            data = b"" if isinstance(found, ParseError) else found.action.encode("utf-8", "replace")
+            # An action too long to be one is as good as none.
+            parsed[slot] = not isinstance(found, ParseError) and len(data) <= self._action_bytes
+            data = data if parsed[slot] else b""
+            action[slot, : len(data)] = np.frombuffer(data, np.uint8)
+            action_length[slot] = len(data)
+        written = (action, action_length, reply_ids, reply_length, logprob, parsed, seen, source)
+        for name, array in zip(self.out_keys, written, strict=True):
+            tensordict[name] = torch.from_numpy(array)
+        return tensordict
+
+    def _fit(self, reply: Reply) -> Reply:
+        """A scripted reply longer than the capacity is cut: its end token is lost, as a model's would be."""
+        if len(reply.ids) <= self._max_reply:
+            return reply
+        return Reply(reply.ids[: self._max_reply], reply.logprobs[: self._max_reply], reply.source)
+
+    def _context(self, slot: int, view: dict[str, Any]) -> Context:
+        episode, turn = int(view[keys.EPISODE][slot]), int(view[keys.TURN][slot])
+        context = Context(
+            episode,
+            turn,
+            random_action=_text(view[keys.RANDOM_ACTION][slot], int(view[keys.RANDOM_LENGTH][slot])),
+            expert_action=_text(view[keys.EXPERT_ACTION][slot], int(view[keys.EXPERT_LENGTH][slot])),
+        )
+        if not self.policy.reads_context:
+            return context
+        if turn == 0:
+            self._memory[slot] = _Memory()
+        memory = self._memory[slot]
+        text = _text(view[keys.TEXT][slot], int(view[keys.TEXT_LENGTH][slot])) or ""
+        image = view[keys.IMAGE][slot].copy() if self._has_image else None
+        memory.observations.append(Observation(text, image))
+        start = window_start(turn, self._history)
+        context.segments = [memory.segment(i, i == start, self._encoder) for i in range(start, turn + 1)]
+        context.replies = memory.replies[start:turn]
+        return context
+
+
+_SCRIPTED = (keys.RANDOM_ACTION, keys.RANDOM_LENGTH, keys.EXPERT_ACTION, keys.EXPERT_LENGTH)
+
+
+class _Memory:
+    """What one slot's agent has seen and said in the present episode."""
+
+    def __init__(self) -> None:
+        self.observations: list[Observation] = []
+        self.replies: list[np.ndarray] = []
+        self._segments: dict[tuple[int, bool], Segment] = {}
+
+    def segment(self, turn: int, first: bool, encoder: Encoder) -> Segment:
+        if (turn, first) not in self._segments:
+            self._segments[turn, first] = encoder.prompt(self.observations[turn], first=first)
+        return self._segments[turn, first]
+
+
+def _text(buffer: np.ndarray, length: int) -> str | None:
+    return None if length < 0 else buffer[:length].tobytes().decode("utf-8", "replace")

@@ -1,0 +1,99 @@
+"""Transitions to whole episodes: K turns, K + 1 observations; episodes that broke are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from tensordict import TensorDictBase
+
+from vlmq import keys
+from vlmq.api import Episode, Observation, Turn
+from vlmq.prompt.encode import Encoder
+
+
+class Assembler:
+    """Collects each slot's turns until its episode ends.
+
+    Args:
+        encoder: decodes reply ids.
+        has_image: whether observations carry a picture.
+    """
+
+    def __init__(self, encoder: Encoder, *, has_image: bool) -> None:
+        self._encoder = encoder
+        self._has_image = has_image
+        self._turns: dict[int, list[Turn]] = {}
+
+    def add(self, transitions: TensorDictBase, seed_of: Callable[[int], int], **about: object) -> list[Episode]:
+        """Take the next transition of every slot, batch (N,) or (N, 1), and give the episodes that ended.
+
+        Args:
+            transitions: a TorchRL collector's output.
+            seed_of: the seed of an episode's index.
+            about: fields of `Episode` that the transitions do not hold.
+        """
+        now = _arrays(transitions, (*_ACTED, keys.EPISODE, *_SEEN))
+        after = _arrays(transitions["next"], (*_SEEN, *_OUTCOME))
+        ended: list[Episode] = []
+        for slot in range(len(now[keys.EPISODE])):
+            index = int(now[keys.EPISODE][slot])
+            if index < 0 or after[keys.FAILED][slot]:
+                self._turns.pop(slot, None)
+                continue
+            turns = self._turns.setdefault(slot, [])
+            turns.append(self._turn(slot, now, after))
+            if after["done"][slot]:
+                ended.append(
+                    Episode(
+                        turns=tuple(self._turns.pop(slot)),
+                        final_observation=self._observation(slot, after),
+                        terminated=bool(after["terminated"][slot]),
+                        truncated=bool(after["truncated"][slot]),
+                        success=bool(after[keys.SUCCESS][slot]),
+                        seed=seed_of(index),
+                        index=index,
+                        tokenizer=self._encoder.fingerprint,
+                        **about,  # type: ignore[arg-type]
+                    )
+                )
+        return ended
+
+    def _turn(self, slot: int, now: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> Turn:
+        count = int(now[keys.REPLY_LENGTH][slot])
+        ids = now[keys.REPLY][slot, :count].copy()
+        action = now[keys.ACTION][slot, : int(now[keys.ACTION_LENGTH][slot])]
+        return Turn(
+            observation=self._observation(slot, now),
+            reply=self._encoder.decode(ids),
+            action=action.tobytes().decode("utf-8", "replace"),
+            reward=float(after["reward"][slot]),
+            parsed=bool(now[keys.PARSED][slot]),
+            action_ok=bool(after[keys.ACTION_OK][slot]),
+            reply_ids=ids,
+            logprobs=now[keys.LOGPROB][slot, :count].copy(),
+            digest=int(now[keys.DIGEST][slot]),
+            source=keys.SOURCES[int(now[keys.SOURCE][slot])],
+        )
+
+    def _observation(self, slot: int, view: dict[str, np.ndarray]) -> Observation:
+        text = view[keys.TEXT][slot, : int(view[keys.TEXT_LENGTH][slot])].tobytes().decode("utf-8", "replace")
+        return Observation(text, view[keys.IMAGE][slot].copy() if self._has_image else None)
+
+
+_SEEN = (keys.IMAGE, keys.TEXT, keys.TEXT_LENGTH)
+_ACTED = (
+    keys.ACTION, keys.ACTION_LENGTH, keys.REPLY, keys.REPLY_LENGTH, keys.LOGPROB,
+    keys.PARSED, keys.DIGEST, keys.SOURCE,
+)  # fmt: skip
+_OUTCOME = ("reward", "done", "terminated", "truncated", keys.SUCCESS, keys.ACTION_OK, keys.FAILED)
+
+
+def _arrays(transitions: TensorDictBase, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Leaves as arrays of shape (N, ...); TorchRL's time dimension and the flags' last one are taken off."""
+    timed = transitions.batch_dims == 2
+    arrays = {name: (transitions[name][:, 0] if timed else transitions[name]).numpy() for name in names}
+    return {name: array[:, 0] if name in _COLUMNS else array for name, array in arrays.items()}
+
+
+_COLUMNS = ("reward", "done", "terminated", "truncated")

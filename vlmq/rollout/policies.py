@@ -1,0 +1,159 @@
+"""Who replies: a model, or a script that plays random or expert actions and sometimes garbles them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmq import counter
+from vlmq.api import DataError
+from vlmq.data.batch import context_row
+from vlmq.model.backbone import Backbone
+from vlmq.model.generate import Sampling, sample_replies
+from vlmq.prompt.encode import Encoder, Segment
+from vlmq.prompt.parse import format_reply
+from vlmq.rollout.corrupt import corrupt
+
+_SAMPLING = counter.purpose("sampling")
+_CHOICE = counter.purpose("scripted choice")
+
+
+@dataclass(eq=False)
+class Context:
+    """What one environment's agent may look at when it replies.
+
+    Attributes:
+        episode: index of the episode.
+        turn: index of the turn.
+        segments: prompts in the window, the one to answer last; empty for policies that do not read.
+        replies: ids of the replies between them.
+        random_action: one legal action drawn at random; None where the environment lists none.
+        expert_action: what the environment's expert would do; None where it has none.
+    """
+
+    episode: int
+    turn: int
+    segments: list[Segment] = field(default_factory=list)
+    replies: list[NDArray[np.int32]] = field(default_factory=list)
+    random_action: str | None = None
+    expert_action: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """A reply's ids (n,), their log-probabilities (n,), NaN where unknown, and who chose it."""
+
+    ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    source: str
+
+
+class Policy(Protocol):
+    """Replies to a batch of contexts."""
+
+    reads_context: bool
+
+    def replies(self, contexts: list[Context]) -> list[Reply]: ...
+
+
+class ModelPolicy:
+    """The model samples its replies.
+
+    Args:
+        backbone: trunk and language head.
+        encoder: the one that made the contexts.
+        sampling: how to draw.
+        seed: of the sampling noise.
+        explore: probability that a turn is played by a random legal action instead, well formed.
+        anyone: see `sample_replies`.
+    """
+
+    reads_context = True
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        encoder: Encoder,
+        sampling: Sampling,
+        *,
+        seed: int,
+        explore: float = 0.0,
+        anyone: Callable[[bool], bool] = bool,
+    ) -> None:
+        self._backbone, self._encoder, self._sampling = backbone, encoder, sampling
+        self._seed, self._explore, self._anyone = seed, explore, anyone
+
+    def replies(self, contexts: list[Context]) -> list[Reply]:
+        explored = {i: reply for i, c in enumerate(contexts) if (reply := self._exploration(c)) is not None}
+        asked = [context for i, context in enumerate(contexts) if i not in explored]
+        sampled = iter(self._sample(asked)) if asked else iter(())
+        return [explored[i] if i in explored else next(sampled) for i in range(len(contexts))]
+
+    def _sample(self, contexts: list[Context]) -> list[Reply]:
+        rows = [context_row(context.segments, context.replies) for context in contexts]
+        device = next(self._backbone.parameters()).device
+        inputs = {name: value.to(device) for name, value in self._encoder.collate(rows, left=True).items()}
+        noise = np.array([[self._seed, _SAMPLING, context.episode, context.turn] for context in contexts])
+        was_training = self._backbone.training
+        self._backbone.eval()
+        try:
+            ids, logprobs = sample_replies(self._backbone, inputs, noise, self._sampling, anyone=self._anyone)
+        finally:
+            self._backbone.train(was_training)
+        return [Reply(i, p, "model") for i, p in zip(ids, logprobs, strict=True)]
+
+    def _exploration(self, context: Context) -> Reply | None:
+        if self._explore == 0.0 or context.random_action is None:
+            return None
+        draw = float(counter.uniform(self._seed, _CHOICE, context.episode, context.turn))
+        if draw >= self._explore:
+            return None
+        text = format_reply(context.random_action, self._encoder.reply_format)
+        return scripted_reply(self._encoder.reply(text), "random")
+
+
+class ScriptedPolicy:
+    """Random legal actions, expert ones, or a mixture; a share of the random ones is garbled.
+
+    Args:
+        encoder: turns replies into ids.
+        seed: of every choice.
+        expert: share of EPISODES that the expert plays; the others are random.
+        corruption: share of the random replies that are garbled, independently of the state.
+    """
+
+    reads_context = False
+
+    def __init__(self, encoder: Encoder, *, seed: int, expert: float = 0.0, corruption: float = 0.0) -> None:
+        self._encoder, self._seed, self._expert, self._corruption = encoder, seed, expert, corruption
+
+    def replies(self, contexts: list[Context]) -> list[Reply]:
+        return [self._reply(context) for context in contexts]
+
+    def _reply(self, context: Context) -> Reply:
+        by_expert = float(counter.uniform(self._seed, _CHOICE, context.episode)) < self._expert
+        action = context.expert_action if by_expert else context.random_action
+        if action is None:
+            raise DataError(
+                "the environment offers no expert; choose collect.policy: random."
+                if by_expert
+                else "the environment lists no legal actions to choose from; choose collect.policy: expert or model."
+            )
+        encoder = self._encoder
+        ids = encoder.reply(format_reply(action, encoder.reply_format))
+        if by_expert:
+            return scripted_reply(ids, "expert")
+        draw = float(counter.uniform(self._seed, _CHOICE, context.episode, context.turn))
+        if draw < self._corruption:
+            garbled = corrupt(action, encoder, (self._seed, context.episode, context.turn))
+            return scripted_reply(garbled, "corrupted")
+        return scripted_reply(ids, "random")
+
+
+def scripted_reply(ids: NDArray[np.int32], source: str) -> Reply:
+    """A reply that no model sampled: its log-probabilities are unknown."""
+    return Reply(ids, np.full(len(ids), np.nan, np.float32), source)

@@ -1,0 +1,62 @@
+"""States that later phases start from: the weights and the optimizer at the end of an earlier phase.
+
+Each process keeps its own part, so sharded runs need no gathering.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmq.api import ModelError
+
+
+def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Keep what training changes: parameters that are trained or follow, and the optimizer's state."""
+    state = {
+        "parameters": {name: _local(p).detach().clone() for name, p in _kept(model)},
+        "optimizer": [
+            {key: _local(value).clone() for key, value in optimizer.state[p].items()}
+            for group in optimizer.param_groups
+            for p in group["params"]
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+@torch.no_grad()
+def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a kept state back in place.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(
+            f"{path}, the state a phase starts from, is missing or damaged; start the run again."
+        ) from error
+    for name, parameter in _kept(model):
+        _local(parameter).copy_(state["parameters"][name])
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter, saved in zip(parameters, state["optimizer"], strict=True):
+        for key, value in saved.items():
+            _local(optimizer.state[parameter][key]).copy_(value)
+
+
+def _kept(model: nn.Module) -> list[tuple[str, Tensor]]:
+    frozen = {f"backbone.{n}" for n, p in model.backbone.named_parameters() if not p.requires_grad}
+    return [(name, p) for name, p in model.named_parameters() if name not in frozen]
+
+
+def _local(value: Tensor) -> Tensor:
+    to_local = getattr(value, "to_local", None)
+    return value if to_local is None else to_local()

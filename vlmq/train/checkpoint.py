@@ -1,0 +1,80 @@
+"""Finding, reading and judging checkpoints; a missing or broken one is an error, never a silent fresh start."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vlmq.api import ModelError
+
+if TYPE_CHECKING:
+    from vlmq.train.module import VlmqModule
+
+FOLDER = "checkpoints"
+
+
+def find(name: str, run_dir: str | Path) -> Path:
+    """The file that `last`, `best` or a path stands for.
+
+    Raises:
+        ModelError: there is no such file.
+    """
+    path = Path(run_dir) / FOLDER / f"{name}.ckpt" if name in ("last", "best") else Path(name)
+    if path.exists():
+        return path
+    folder = Path(run_dir) / FOLDER
+    there = sorted(p.name for p in folder.glob("*.ckpt")) if folder.is_dir() else []
+    offer = f"there are {', '.join(there)}" if there else f"{folder} holds none; train first with `vlmq fit`"
+    raise ModelError(f"no checkpoint {path}; {offer}.")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU.
+
+    Raises:
+        ModelError: the file is truncated, damaged, or not one of ours.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
+        raise ModelError(
+            f"the checkpoint {path} is truncated or damaged; use another one of its folder, or train again."
+        ) from error
+    if not isinstance(content, dict) or "vlmq" not in content:
+        raise ModelError(f"{path} is no vlmq checkpoint; give the path of one that `vlmq fit` wrote.")
+    return content
+
+
+def check_fits(checkpoint: dict[str, Any], module: VlmqModule) -> None:
+    """Refuse a checkpoint of another model or another schedule.
+
+    Raises:
+        ModelError: it does not fit, naming the first difference.
+    """
+    if "vlmq" not in checkpoint:
+        raise ModelError("this is no vlmq checkpoint; give the path of one that `vlmq fit` wrote.")
+    saved = checkpoint["vlmq"]
+    if saved["fingerprint"] != module.encoder.fingerprint:
+        raise ModelError(
+            f"the checkpoint was made with {saved['settings']['backbone']}, whose tokenizer is not that of "
+            f"{module.settings['backbone']}; set model.backbone to the one it was trained from."
+        )
+    own = module.state_dict()
+    for name, value in checkpoint["state_dict"].items():
+        if name not in own or own[name].shape != value.shape:
+            raise ModelError(
+                f"the checkpoint is of another model: its {name} {tuple(value.shape)} has no counterpart here; use "
+                f"the model settings it was trained with (backbone {saved['settings']['backbone']}, "
+                f"critic {saved['settings']['critic']})."
+            )
+    names = [phase.name for phase in module.schedule.phases]
+    done = saved["phases"][: saved["schedule"]["index"] + 1]
+    if names[: len(done)] != done:
+        raise ModelError(
+            f"the checkpoint stands in phase '{done[-1]}' of {saved['phases']}, but model.phases are {names}; "
+            "resume with the phases it was started with (you may add phases at the end)."
+        )

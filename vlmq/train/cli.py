@@ -1,0 +1,170 @@
+"""The verbs that need torch: fit, validate and collect, on LightningCLI with one yaml for all three."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from vlmq import configs
+from vlmq.api import UserError
+from vlmq.train import checkpoint
+from vlmq.train.callbacks import Reporter, SaveConfig, checkpoint_callbacks
+from vlmq.train.datamodule import VlmqDataModule
+from vlmq.train.module import VlmqModule
+
+
+class VlmqTrainer(L.Trainer):
+    """Lightning's Trainer with this project's defaults and the verb `collect`.
+
+    Everything a run writes goes to `default_root_dir`: logs, checkpoints, replay, results.
+    """
+
+    def __init__(self, *, checkpoint_every: int = 50, **kwargs: Any) -> None:
+        """Settings are Lightning's own.
+
+        Args:
+            checkpoint_every: updates between writes of `last.ckpt`.
+            kwargs: see `lightning.Trainer`.
+        """
+        run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
+        kwargs["default_root_dir"] = str(run_dir)
+        if kwargs.get("logger") in (None, True):
+            kwargs["logger"] = _loggers(run_dir)
+        own = [Reporter(), *checkpoint_callbacks(run_dir, checkpoint_every)]
+        kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), *own]
+        kwargs["max_epochs"] = 1
+        super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)
+
+    def collect(
+        self,
+        model: VlmqModule,
+        datamodule: VlmqDataModule,
+        ckpt_path: str | None = None,
+    ) -> None:
+        """Play the episodes that `data.collect` describes into the dataset.
+
+        Args:
+            model: the agent; its weights are loaded only where the model plays.
+            datamodule: says what to collect, and where to.
+            ckpt_path: `last`, `best` or a file: the checkpoint that plays; the base model without it.
+        """
+        self.strategy.connect(model)
+        model.trainer = datamodule.trainer = self
+        self.datamodule = datamodule
+        settings = datamodule.collect
+        policy = None
+        if settings is not None and settings.policy == "model":
+            model.configure_model()
+            if ckpt_path is not None:
+                content = checkpoint.read(Path(ckpt_path))
+                checkpoint.check_fits(content, model)
+                model.load_state_dict(content["state_dict"], strict=False)
+            policy = model.policy(temperature=settings.temperature, seed=datamodule.seed)
+        try:
+            store = datamodule.collect_dataset(policy)
+        finally:
+            datamodule.teardown("collect")
+        success = float(store.table["success"].mean())
+        print(
+            f"{len(store)} episodes in {datamodule.dataset_dir}, success {100 * success:.1f} %"
+            f"\nNext: vlmq data info {datamodule.dataset_dir}, or vlmq fit with the same config"
+        )
+
+
+class VlmqCLI(LightningCLI):
+    """LightningCLI with the verbs fit, validate and collect."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "weights_only"}
+        return {"fit": skipped, "validate": skipped, "collect": {"model", "datamodule"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def before_instantiate_classes(self) -> None:
+        """Resolve the checkpoint's name, and keep an earlier run of the same folder."""
+        settings = self.config[self.subcommand]
+        run_dir = Path(settings.trainer.default_root_dir or "runs/default")
+        name = settings.get("ckpt_path")
+        if name is not None:
+            path = checkpoint.find(str(name), run_dir)
+            checkpoint.read(path)
+            settings["ckpt_path"] = str(path)
+        elif self.subcommand == "fit" and "LOCAL_RANK" not in os.environ:
+            _move_aside(run_dir)
+
+
+def main(args: list[str]) -> int:
+    """Run one verb; gives the exit code. A user's mistake raises `UserError`."""
+    for pattern in _QUIET:
+        warnings.filterwarnings("ignore", message=pattern)
+    try:
+        VlmqCLI(
+            VlmqModule,
+            VlmqDataModule,
+            trainer_class=VlmqTrainer,
+            save_config_callback=SaveConfig,
+            seed_everything_default=1,
+            parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False},
+            args=[_with_config(a, before) for before, a in zip(["", *args], args, strict=False)],
+        )
+    except ArgumentError as error:
+        raise UserError(explain(str(error))) from error
+    return 0
+
+
+def explain(message: str) -> str:
+    """A parser's complaint as one sentence, with the nearest key where one is unknown."""
+    text = " ".join(message.split())
+    unknown = re.search(r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected", text) or re.search(r"Unrecognized arguments: --([\w.]+)", text)
+    if unknown is None:
+        return text
+    from vlmq.train import settings
+
+    key = unknown[1]
+    near = difflib.get_close_matches(key, settings.keys(), n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`vlmq fit --help` lists them."
+    return f"unknown setting '{key}'; {hint}"
+
+
+def _with_config(argument: str, before: str) -> str:
+    """A `--config` that is no file here may be one that vlmq ships."""
+    if before in ("--config", "-c"):
+        return str(configs.resolve(argument))
+    if argument.startswith("--config="):
+        return f"--config={configs.resolve(argument.removeprefix('--config='))}"
+    return argument
+
+
+def _loggers(run_dir: Path) -> list[Logger]:
+    csv = CSVLogger(run_dir, name="logs")
+    return [csv, TensorBoardLogger(run_dir, name="tensorboard", version=csv.version)]
+
+
+def _move_aside(run_dir: Path) -> None:
+    """A run that starts anew in the folder of an earlier one keeps that one under another name."""
+    if not (run_dir / checkpoint.FOLDER).is_dir():
+        return
+    number = 1
+    while (old := run_dir.with_name(f"{run_dir.name}-{number}")).exists():
+        number += 1
+    run_dir.rename(old)
+    print(f"{run_dir} held an earlier run; it is now {old} (go on with it: --ckpt_path last).", file=sys.stderr)
+
+
+_QUIET = (
+    ".*does not have many workers.*",
+    ".*torchrl C\\+\\+ binaries.*",
+    ".*Failed to import torchrl C\\+\\+.*",
+)

@@ -1,0 +1,423 @@
+"""The VLM actor-critic as a LightningModule: one forward, token-level targets, advantage-filtered fine-tuning.
+
+The update (arXiv 2505.03181; what differs is marked):
+
+    h        = trunk(prompts and replies), at the agent's tokens only
+    L_i      = lambda-return from R_i and the Polyak critic's V(next state)
+    A_i      = mean_c Q_c(h_i, a_i) - V_c(h_i)
+    f_i      = [A_i > margin], or 1 during warm-up             (ours: the margin, in units of the return range)
+    loss     = mean over replies of mean over tokens of  -f_i log pi(a_i | h_i)  +  w (Q(h_i, a_i) - L_i)^2 / 2
+
+Rewards are divided by the data's return range, so that Q, A and the margin mean the same on every task (ours).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from vlmq.api import UserError
+from vlmq.data.batch import Batch
+from vlmq.loss import actor, critic, filters, masked, returns
+from vlmq.model.actor_critic import ActorCritic, Output
+from vlmq.model.backbone import LoraSettings, load_backbone, locate
+from vlmq.model.generate import Sampling
+from vlmq.model.heads import CriticConfig
+from vlmq.prompt.encode import Encoder
+from vlmq.prompt.parse import ReplyFormat
+from vlmq.prompt.window import History
+from vlmq.report.plots import Point
+from vlmq.report.results import Row
+from vlmq.rollout import sync
+from vlmq.rollout.policies import ModelPolicy, Policy, ScriptedPolicy
+from vlmq.train import branch, checks
+from vlmq.train.checkpoint import check_fits
+from vlmq.train.judge import judge
+from vlmq.train.schedule import Phase, Schedule
+
+
+class VlmqModule(L.LightningModule):
+    """A vision-language model that learns to act.
+
+    Args:
+        backbone: a model directory, a Hub id, or `pkg:module` for weights an installed package ships.
+        phases: the run, phase by phase.
+        weights: `pretrained`, or `random` for the architecture with new weights.
+        dtype: precision of the trunk; heads and losses are float32.
+        lora: train low-rank adapters instead of every weight.
+        freeze_vision: keep the vision tower's weights.
+        trust_remote_code: let code that comes with the checkpoint run.
+        reply_format: `plain`, `tagged` or `json`.
+        history: earlier turns the agent sees: none, a number, or all.
+        max_reply: longest reply in tokens, end token included.
+        critic: size of the critic.
+        critic_weight: weight of the critic's loss.
+        trunk_gradient: factor on the critic's gradient into the trunk.
+        learning_rate: of the trunk (or its adapters).
+        critic_learning_rate: of the critic head.
+        weight_decay: of AdamW.
+        clip: largest gradient norm of each parameter group.
+        warmup_updates: updates over which the learning rates rise from zero.
+        gamma_token: discount from token to token inside a reply.
+        gamma_turn: discount from turn to turn.
+        lambda_token: lambda inside a reply.
+        lambda_turn: lambda from turn to turn; above 0 it needs fragments of more than one turn.
+        tau: step of the Polyak copy towards the critic at each update.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        phases: list[Phase],
+        weights: Literal["pretrained", "random"] = "pretrained",
+        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        lora: LoraSettings | None = None,
+        freeze_vision: bool = False,
+        trust_remote_code: bool = False,
+        reply_format: ReplyFormat = "json",
+        history: History = "none",
+        max_reply: int = 32,
+        critic: CriticConfig = CriticConfig(),
+        critic_weight: float = 1.0,
+        trunk_gradient: float = 0.1,
+        learning_rate: float = 1e-4,
+        critic_learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        clip: float = 1.0,
+        warmup_updates: int = 20,
+        gamma_token: float = 1.0,
+        gamma_turn: float = 0.95,
+        lambda_token: float = 1.0,
+        lambda_turn: float = 0.0,
+        tau: float = 0.005,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "gamma_token": gamma_token, "gamma_turn": gamma_turn, "lambda_token": lambda_token,
+            "lambda_turn": lambda_turn, "tau": tau, "trunk_gradient": trunk_gradient,
+        }.items():  # fmt: skip
+            if not 0.0 <= value <= 1.0:
+                raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
+        self.settings = {
+            "backbone": backbone, "weights": weights, "dtype": dtype, "freeze_vision": freeze_vision,
+            "trust_remote_code": trust_remote_code, "reply_format": reply_format, "history": history,
+            "max_reply": max_reply, "trunk_gradient": trunk_gradient, "critic": asdict(critic),
+            "lora": None if lora is None else asdict(lora),
+        }  # fmt: skip
+        self.schedule = Schedule(phases)
+        self.history, self.max_reply = history, max_reply
+        self.critic_weight, self.clip, self.tau = critic_weight, clip, tau
+        self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
+        self.weight_decay, self.warmup_updates = weight_decay, warmup_updates
+        self.gamma_token, self.gamma_turn = gamma_token, gamma_turn
+        self.lambda_token, self.lambda_turn = lambda_token, lambda_turn
+        self.actor_critic: ActorCritic | None = None
+        self._encoder: Encoder | None = None
+        self.rows: list[Row] = []
+        self.points: list[Point] = []
+        self._started = time.monotonic()
+        self.register_buffer("return_range", torch.tensor(1.0))
+        # Frozen weights are not stored in checkpoints: they come back from the backbone.
+        self.strict_loading = False
+
+    # -- building --------------------------------------------------------------------------------------------
+
+    @property
+    def encoder(self) -> Encoder:
+        """The one encoder of this model."""
+        if self._encoder is None:
+            self._encoder = Encoder.load(
+                locate(self.settings["backbone"]),
+                self.settings["reply_format"],
+                trust_remote_code=self.settings["trust_remote_code"],
+            )
+        return self._encoder
+
+    def configure_model(self) -> None:
+        """Load the backbone and add the critic; shard them where the strategy asks for it."""
+        if self.actor_critic is not None:
+            return
+        self.actor_critic = build_actor_critic(self.settings)
+        if self.device_mesh is not None:
+            from vlmq.train.strategy import shard
+
+            shard(self.actor_critic, self.device_mesh)
+
+    @property
+    def agent(self) -> ActorCritic:
+        """The actor-critic, once it is built."""
+        assert self.actor_critic is not None, "configure_model has not run"
+        return self.actor_critic
+
+    def policy(self, *, temperature: float, seed: int, explore: float = 0.0) -> ModelPolicy:
+        """The present weights as an acting policy."""
+        encoder = self.encoder
+        sampling = Sampling(self.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
+        sharded = self.device_mesh is not None
+        return ModelPolicy(
+            self.agent.backbone,
+            encoder,
+            sampling,
+            seed=seed,
+            explore=explore,
+            anyone=sync.anyone if sharded else bool,
+        )
+
+    # -- learning --------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        phase = self.schedule.phase
+        assert phase is not None
+        self._set_learning_rates(phase)
+        output = self.agent(
+            batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=phase.critic
+        )
+        replies = sync.total(batch.num_replies)
+        advantages = self.advantages(output)
+        weights = self.filter(phase, advantages)
+        actor_loss = actor.filtered_nll(output.log_probs, weights)
+        loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
+        metrics = {"actor_loss": loss.detach()}
+        if phase.critic:
+            targets, known = self.targets(batch, output)
+            critic_loss = torch.where(known, critic.squared_error(output.q, targets), 0.0)
+            critic_mean = masked.sum_over_replies(critic_loss, batch.reply, batch.num_replies) / replies
+            loss = loss + self.critic_weight * critic_mean
+            metrics |= {"critic_loss": critic_mean.detach()} | self._diagnostics(output, targets, advantages)
+        else:
+            # Every parameter takes part in every update, as DDP requires.
+            loss = loss + 0.0 * sum(p.sum() for p in self.agent.critic.parameters())
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss is {float(loss)} at update {self.schedule.made}; lower model.learning_rate, or look "
+                "for broken rewards with `vlmq data info`. The last checkpoint is intact."
+            )
+        self._log(phase, batch, weights, output, metrics)
+        # Processes average their gradients; the loss is already divided by the replies of all of them.
+        return loss * sync.world_size()
+
+    def targets(self, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
+        """Lambda-returns (A,) in units of the return range, and where they are known."""
+        discount = torch.where(batch.last, self.gamma_turn, self.gamma_token) * ~batch.terminal
+        lam = torch.where(batch.last, self.lambda_turn, self.lambda_token)
+        next_value = output.target_value.mean(0)[batch.next_state]
+        targets = returns.lambda_returns(
+            batch.reward / self.return_range, discount, next_value, lam, batch.next_token
+        )
+        return targets, returns.known_targets(discount, batch.next_known, lam, batch.next_token)
+
+    def advantages(self, output: Output) -> Tensor:
+        """A_i (A,); zeros without a critic."""
+        if output.q is None:
+            return torch.zeros_like(output.log_probs)
+        return critic.advantage(output.q, output.value[:, : output.q.shape[1]])
+
+    def filter(self, phase: Phase, advantages: Tensor) -> Tensor:
+        """f(A_i) (A,)."""
+        if phase.filter == "binary":
+            return filters.binary(advantages, phase.margin)
+        if phase.filter == "exponential":
+            return filters.exponential(advantages, phase.temperature, 20.0)
+        return filters.always(advantages)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        phase = self.schedule.phase
+        if phase is not None and phase.critic:
+            self.agent.update_target(self.tau)
+        self.schedule.advance()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        head = [p for p in self.agent.critic.parameters() if p.requires_grad]
+        trunk = [p for p in self.agent.backbone.parameters() if p.requires_grad]
+        groups = [
+            {"params": trunk, "lr": self.learning_rate, "base": self.learning_rate},
+            {"params": head, "lr": self.critic_learning_rate, "base": self.critic_learning_rate},
+        ]
+        return torch.optim.AdamW(groups, weight_decay=self.weight_decay, betas=(0.9, 0.98))
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        """Clip each parameter group on its own."""
+        for name, group in zip(("trunk", "critic"), optimizer.param_groups, strict=True):
+            norm = torch.nn.utils.clip_grad_norm_(group["params"], self.clip)
+            if hasattr(norm, "full_tensor"):
+                norm = norm.full_tensor()
+            self.log(f"gradient_norm/{name}", norm)
+
+    def _set_learning_rates(self, phase: Phase) -> None:
+        rise = min(1.0, (self.schedule.line + 1) / max(1, self.warmup_updates))
+        optimizer = self.optimizers()
+        for group in optimizer.param_groups:  # type: ignore[union-attr]
+            group["lr"] = group["base"] * rise * phase.rate(self.schedule.in_phase)
+
+    # -- phases ----------------------------------------------------------------------------------------------
+
+    def enter_phase(self) -> Phase | None:
+        """The phase of the next update, its starting state put in place; None when the run is over."""
+        schedule = self.schedule
+        while schedule.at_end_of_phase:
+            assert schedule.phase is not None
+            if schedule.phase.name in schedule.branch_points():
+                branch.save(self._branch_file(schedule.phase.name), self.agent, self._optimizer)
+            schedule.finish_phase()
+        phase = schedule.phase
+        if phase is not None and not schedule.entered:
+            if phase.start_from is not None:
+                branch.load(self._branch_file(phase.start_from), self.agent, self._optimizer)
+                schedule.line = schedule.lines[phase.start_from]
+            schedule.entered = True
+        return phase
+
+    def _branch_file(self, phase: str) -> Path:
+        return Path(self.trainer.default_root_dir) / "phases" / f"{phase}-{sync.rank()}.pt"
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return self.trainer.optimizers[0]
+
+    # -- judging ---------------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Measure the data's return range, and check that acting equals learning."""
+        data = self.trainer.datamodule
+        interval = self.trainer.val_check_interval
+        for phase in self.schedule.phases:
+            if data.env is not None and isinstance(interval, int) and phase.updates % interval:
+                raise UserError(
+                    f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
+                    f"({interval}); every phase ends with an evaluation, so make it one."
+                )
+        if self.schedule.made == 0:
+            self.return_range.fill_(data.return_range(self.gamma_turn))
+            self.rows = data.first_rows()
+        if data.env is not None:
+            policy = self.policy(temperature=1.0, seed=data.seed)
+            episodes = data.evaluate(policy, max(2, sync.world_size()))
+            checks.check_encoding(episodes, self.encoder, self.history)
+            checks.check_log_probs(episodes, self.agent, self.encoder, self.history, self.device)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Play held-out episodes; every named policy in `vlmq validate`, the present weights during training."""
+        data = self.trainer.datamodule
+        settings = data.evaluation
+        if self.trainer.state.fn == "validate":
+            self.rows = [self._play(name, name, settings.final_episodes) for name in settings.policies]
+            for row in self.rows:
+                self.log(f"{row.name}/success", row.success, batch_size=1)
+            return
+        phase = self.schedule.phase
+        assert phase is not None
+        ends = self.schedule.at_end_of_phase
+        row = self._play(phase.name, "model", settings.final_episodes if ends else settings.episodes)
+        if not ends and phase.stop_at_success is not None and row.success >= phase.stop_at_success:
+            self.schedule.in_phase = phase.updates
+            ends = True
+            row = self._play(phase.name, "model", settings.final_episodes)
+        if ends:
+            sampled = self._play(phase.name, "sampled", settings.final_episodes)
+            extras = {
+                "success_sampled": sampled.success, "syntax_sampled": sampled.syntax,
+                "updates": self.schedule.line, "seconds": round(time.monotonic() - self._started, 1),
+            }  # fmt: skip
+            row = replace(row, extras={**row.extras, **extras})
+            self.rows.append(row)
+        point = Point(self.schedule.line, row.success, row.low, row.high, phase.name)
+        self.points.append(point)
+        prefix = "baseline" if phase.baseline else "val"
+        metrics = {"success": row.success, "syntax": row.syntax, "return": row.episode_return}
+        for name, value in metrics.items():
+            self.log(f"{prefix}/{name}", value, prog_bar=name != "return", batch_size=1)
+
+    def _play(self, name: str, who: str, episodes: int) -> Row:
+        data = self.trainer.datamodule
+        policy: Policy
+        if who in ("random", "expert"):
+            policy = ScriptedPolicy(self.encoder, seed=data.seed, expert=float(who == "expert"))
+        elif who == "base":
+            policy = self._base_policy(data.seed)
+        else:
+            policy = self.policy(temperature=float(who == "sampled"), seed=data.seed)
+        played = data.evaluate(policy, episodes, blank_images=data.evaluation.blank_images)
+        return judge(name, played, data.seed)
+
+    def _base_policy(self, seed: int) -> ModelPolicy:
+        """The weights the run started from."""
+        present = self.actor_critic
+        torch.manual_seed(seed)
+        self.actor_critic = build_actor_critic(self.settings).to(self.device)
+        try:
+            return self.policy(temperature=0.0, seed=seed)
+        finally:
+            self.actor_critic = present
+
+    # -- logging ---------------------------------------------------------------------------------------------
+
+    def _diagnostics(self, output: Output, targets: Tensor, advantages: Tensor) -> dict[str, Tensor]:
+        q = output.q.detach().mean(0)
+        unexplained = (targets - q).var(correction=0) / targets.var(correction=0).clamp_min(1e-8)
+        return {
+            "critic/explained_variance": 1.0 - unexplained,
+            "critic/q_max": q.max() * self.return_range,
+            "critic/advantage_mean": advantages.mean(),
+            "critic/advantage_std": advantages.std(correction=0),
+            "critic/spread": output.q.detach().std(0, correction=0).mean(),
+        }
+
+    def _log(
+        self, phase: Phase, batch: Batch, weights: Tensor, output: Output, metrics: dict[str, Tensor]
+    ) -> None:
+        kept = weights.clamp_max(1.0)
+        values = {f"train/{name}" if "/" not in name else name: value for name, value in metrics.items()}
+        values["entropy"] = output.entropy.mean()
+        for code, source in enumerate(batch.sources):
+            chosen = (batch.source == code)[batch.reply]
+            if chosen.any():
+                values[f"pass_rate/{source}"] = kept[chosen].mean()
+        self.log_dict(values, batch_size=batch.num_replies)
+        self.log("pass_rate", kept.mean(), prog_bar=True, batch_size=batch.num_replies)
+        self.log("phase", float(self.schedule.index), batch_size=1)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        frozen = {
+            f"actor_critic.backbone.{name}"
+            for name, parameter in self.agent.backbone.named_parameters()
+            if not parameter.requires_grad
+        }
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["vlmq"] = {
+            "settings": self.settings,
+            "schedule": self.schedule.state_dict(),
+            "phases": [phase.name for phase in self.schedule.phases],
+            "fingerprint": self.encoder.fingerprint,
+            "rows": [asdict(row) for row in self.rows],
+            "points": [asdict(point) for point in self.points],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_fits(checkpoint, self)
+        self.schedule.load_state_dict(checkpoint["vlmq"]["schedule"])
+        self.rows = [Row(**row) for row in checkpoint["vlmq"]["rows"]]
+        self.points = [Point(**point) for point in checkpoint["vlmq"]["points"]]
+
+
+def build_actor_critic(settings: dict[str, Any]) -> ActorCritic:
+    """The actor-critic that a module's settings describe."""
+    lora = settings["lora"]
+    backbone = load_backbone(
+        settings["backbone"],
+        weights=settings["weights"],
+        dtype=settings["dtype"],
+        lora=None if lora is None else LoraSettings(**lora),
+        freeze_vision=settings["freeze_vision"],
+        trust_remote_code=settings["trust_remote_code"],
+    )
+    return ActorCritic(backbone, CriticConfig(**settings["critic"]), trunk_gradient=settings["trunk_gradient"])

@@ -1,0 +1,146 @@
+"""The phases of a run: warm-up, offline, online, and baselines that branch off on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vlmq.api import UserError
+
+FilterName = Literal["always", "binary", "exponential"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training under one setting.
+
+    Args:
+        name: row of the results table.
+        updates: optimizer steps.
+        filter: which tokens are fine-tuned on: `always` is supervised fine-tuning, `binary` leaves out tokens
+            whose advantage is at most `margin`, `exponential` weights them by exp(advantage / temperature).
+        margin: threshold of `binary`, as a fraction of the data's return range; slightly negative.
+        temperature: of `exponential`, in the same unit.
+        online: share of each batch that comes from the agent's own play, 0 to 1.
+        start_from: earlier phase whose end state this phase starts from; the phase before it by default.
+        baseline: a branch for comparison: it never becomes the best checkpoint.
+        critic: whether the critic is trained.
+        learning_rate: factor on the learning rates.
+        decay: `cosine` lets the learning rates fall to zero over the phase.
+        stop_at_success: ends the phase early once an evaluation reaches this success rate.
+    """
+
+    name: str
+    updates: int
+    filter: FilterName = "binary"
+    margin: float = -0.03
+    temperature: float = 0.1
+    online: float = 0.0
+    start_from: str | None = None
+    baseline: bool = False
+    critic: bool = True
+    learning_rate: float = 1.0
+    decay: Literal["none", "cosine"] = "none"
+    stop_at_success: float | None = None
+
+    def rate(self, update: int) -> float:
+        """Factor on the learning rates at an update of this phase."""
+        if self.decay == "none":
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * update / self.updates))
+
+
+@dataclass
+class Schedule:
+    """Where a run stands.
+
+    Attributes:
+        phases: all phases in order.
+        index: the phase in progress; len(phases) when the run is over.
+        in_phase: updates made in it.
+        made: updates made by all phases, baselines included.
+        line: updates behind the present weights; a phase that starts from an earlier one counts from there, so
+            that branches see the same batches.
+        entered: whether the phase in progress has been entered (its starting state put in place).
+        lines: `line` at the end of each finished phase.
+    """
+
+    phases: Sequence[Phase]
+    index: int = 0
+    in_phase: int = 0
+    made: int = 0
+    line: int = 0
+    entered: bool = False
+    lines: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self.phases)
+
+    @property
+    def total(self) -> int:
+        """Updates of all phases."""
+        return sum(phase.updates for phase in self.phases)
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase in progress."""
+        return self.phases[self.index] if self.index < len(self.phases) else None
+
+    @property
+    def at_end_of_phase(self) -> bool:
+        """Whether the phase in progress has made all its updates."""
+        return self.phase is not None and self.in_phase >= self.phase.updates
+
+    def round(self, every: int) -> int:
+        """Number of the present round of own play: a pure function of where the run stands."""
+        earlier = [phase for phase in self.phases[: self.index] if phase.online > 0]
+        return sum(-(-phase.updates // every) for phase in earlier) + self.in_phase // every
+
+    def advance(self) -> None:
+        """One update was made."""
+        self.in_phase += 1
+        self.made += 1
+        self.line += 1
+
+    def finish_phase(self) -> None:
+        """Go on to the next phase."""
+        assert self.phase is not None
+        self.lines[self.phase.name] = self.line
+        self.index, self.in_phase, self.entered = self.index + 1, 0, False
+
+    def branch_points(self) -> set[str]:
+        """Phases whose end state a later phase starts from."""
+        return {phase.start_from for phase in self.phases if phase.start_from is not None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the phases themselves."""
+        names = ("index", "in_phase", "made", "line", "entered", "lines")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where `state_dict` was."""
+        for name, value in state.items():
+            setattr(self, name, dict(value) if isinstance(value, dict) else value)
+
+
+def _check(phases: Sequence[Phase]) -> None:
+    if not phases:
+        raise UserError("model.phases is empty; give at least one phase with a name and updates.")
+    seen: list[str] = []
+    for phase in phases:
+        where = f"phase '{phase.name}'"
+        if phase.updates < 1:
+            raise UserError(f"{where}: updates is {phase.updates}; give at least 1, or drop the phase.")
+        if not 0.0 <= phase.online <= 1.0:
+            raise UserError(f"{where}: online is {phase.online}; it is a share of the batch, from 0 to 1.")
+        if phase.temperature <= 0.0:
+            raise UserError(f"{where}: temperature is {phase.temperature}; it must be above 0.")
+        if phase.filter != "always" and not phase.critic:
+            raise UserError(f"{where}: the filter '{phase.filter}' needs the critic; set critic: true or filter: always.")
+        if phase.start_from is not None and phase.start_from not in seen:
+            raise UserError(f"{where}: start_from '{phase.start_from}' is no earlier phase; choose among {seen}.")
+        if phase.name in seen:
+            raise UserError(f"two phases are named '{phase.name}'; give each its own name.")
+        seen.append(phase.name)
