@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from vlmq.model.backbone import Backbone
+    from vlmq.prompt.encode import Encoder
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -12,3 +20,29 @@ from jaxtyping import install_import_hook  # noqa: E402
 # The hook rewrites modules as they are imported: every annotated call in these packages, and every array
 # shape, is then checked by beartype. It stays for the whole test session.
 install_import_hook(["vlmq.loss", "vlmq.model"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model and its processor, as Hugging Face loads them. Nobody writes into it."""
+    from vlmq_model_tiny.build import build
+
+    directory = tmp_path_factory.mktemp("tiny") / "untrained"
+    build(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tiny_directory: Path) -> Encoder:
+    """The encoder of the tiny model, replies in JSON."""
+    from vlmq.prompt.encode import Encoder
+
+    return Encoder.load(tiny_directory)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_directory: Path) -> Backbone:
+    """The tiny model, for reading only: a test that trains it takes a deep copy."""
+    from vlmq.model.backbone import load_backbone
+
+    return load_backbone(str(tiny_directory)).eval()

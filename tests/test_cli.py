@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -157,6 +158,34 @@ def test_a_closed_pipe_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_data_import_makes_a_store_that_data_info_describes(tmp_path: Path) -> None:
+    episode = {
+        "env": "oak/Tree-v0",
+        "success": True,
+        "turns": [{"text": "Climb.", "reply": "up", "action": "up", "reward": 0.5}],
+    }
+    failed = {**episode, "success": False}
+    lines = "".join(json.dumps(line) + "\n" for line in (episode, episode, failed, failed))
+    (tmp_path / "own.jsonl").write_text(lines)
+    done = _vlmq("data", "import", str(tmp_path / "own.jsonl"), str(tmp_path / "store"))
+    assert done.returncode == 0, done.stderr
+    described = _vlmq("data", "info", str(tmp_path / "store")).stdout
+    assert described in done.stdout + "\n"
+    facts = dict(line.split(maxsplit=1) for line in described.splitlines()[2:])
+    assert facts["episodes"] == "4"
+    assert facts["success"].startswith("50.0 % [15.0 - 85.0]")
+    assert facts["return"] == "0.50"
+
+
+def test_a_broken_line_of_the_users_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text("{not json}\n")
+    done = _vlmq("data", "import", str(tmp_path / "own.jsonl"), str(tmp_path / "store"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("vlmq: ")
+    assert "own.jsonl" in done.stderr
+    assert not (tmp_path / "store").exists()
 
 
 def test_configs_are_listed_shown_and_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,17 @@ def test_every_package_of_ours_is_type_checked(root: Path, files: list[Path]) ->
     assert sorted(ours - checked) == []
 
 
+def test_shapes_in_signatures_are_checked_while_testing() -> None:
+    import torch
+    from jaxtyping import TypeCheckError
+
+    from vlmq.loss.filters import always
+
+    assert always(torch.zeros(3)).shape == (3,)
+    with pytest.raises(TypeCheckError):
+        always(torch.zeros(2, 3))
+
+
 @pytest.fixture(autouse=True)
 def _at_the_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)

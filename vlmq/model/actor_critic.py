@@ -86,7 +86,13 @@ class ActorCritic(nn.Module):
         """target <- (1 - tau) target + tau critic."""
         online = list(self.critic.parameters())
         for target, source in zip(self.target_critic.parameters(), online, strict=True):
-            target.lerp_(source, tau)
+            own_part(target).lerp_(own_part(source), tau)
+
+
+def own_part(value: Tensor) -> Tensor:
+    """The part of a sharded tensor that this process holds; any other tensor as it is. Gradients flow through."""
+    to_local = getattr(value, "to_local", None)
+    return value if to_local is None else to_local()
 
 
 def scale_gradient(values: Float[Tensor, "*any"], factor: float) -> Float[Tensor, "*any"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import percent
@@ -25,17 +26,23 @@ def describe(path: str | Path) -> str:
     facts = {"episodes": f"{len(table):,}"}
     if len(table):
         success = wilson(int(table["success"].sum()), len(table))
-        returns = bootstrap(table["episode_return"], resamples=1000)
         turns, valid = int(table["num_turns"].sum()), int(table["num_valid"].sum())
         truncated = float(np.mean(table["truncated"]))
         facts |= {
             "turns": f"{turns:,} ({turns / len(table):.1f} an episode)",
             "success": f"{percent(success.value)} [{100 * success.low:.1f} - {100 * success.high:.1f}]",
-            "return": f"{returns.value:.2f} [{returns.low:.2f} - {returns.high:.2f}]",
+            "return": _mean_return(table["episode_return"]),
             "syntax": f"{percent(valid / max(turns, 1))} of the replies parsed and were legal",
             "cut short": percent(truncated),
             "reply tokens": f"{int(table['num_tokens'].sum()):,}",
         }
-    facts |= {f"{name}": str(value) for name, value in provenance.items()}
+    facts |= {name: str(value) for name, value in provenance.items()}
     width = max(map(len, facts))
     return "\n".join([str(path), "", *(f"  {name.ljust(width)}  {value}" for name, value in facts.items())])
+
+
+def _mean_return(returns: NDArray[np.float64]) -> str:
+    if len(returns) < 10:  # a bootstrap of a handful says less doubt than there is
+        return f"{returns.mean():.2f}"
+    value, low, high = bootstrap(returns, resamples=1000)
+    return f"{value:.2f} [{low:.2f} - {high:.2f}]"

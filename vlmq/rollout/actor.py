@@ -52,13 +52,14 @@ class Actor(TensorDictModuleBase):
         self._action_bytes = action_bytes
         self._has_image = has_image
         self._memory: dict[int, _Memory] = {}
+        self._idle: Context | None = None
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         view = {name: tensordict[name].numpy() for name in (*self.in_keys, *_SCRIPTED)}
         episodes = view[keys.EPISODE].reshape(-1)
         slots = [int(slot) for slot in np.flatnonzero(episodes >= 0)]
         contexts = [self._context(slot, view) for slot in slots]
-        replies = self.policy.replies(contexts) if contexts else []
+        replies = self.policy.replies(contexts or self._bystander(view))[: len(contexts)]
         n = len(episodes)
         action = np.zeros((n, self._action_bytes), np.uint8)
         reply_ids = np.zeros((n, self._max_reply), np.int32)
@@ -86,6 +87,15 @@ class Actor(TensorDictModuleBase):
         for name, array in zip(self.out_keys, written, strict=True):
             tensordict[name] = torch.from_numpy(array)
         return tensordict
+
+    def _bystander(self, view: dict[str, Any]) -> list[Context]:
+        """What a process without a live slot shows the policy: a sharded model runs on all of them or on none."""
+        if not self.policy.reads_context:
+            return []
+        if self._idle is None:
+            image = np.zeros_like(view[keys.IMAGE][0]) if self._has_image else None
+            self._idle = Context(-1, 0, [self._encoder.prompt(Observation("", image), first=True)])
+        return [self._idle]
 
     def _fit(self, reply: Reply) -> Reply:
         """A scripted reply longer than the capacity is cut: its end token is lost, as a model's would be."""

@@ -19,7 +19,7 @@ from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 from vlmq.rollout.actor import Actor
 from vlmq.rollout.assemble import Assembler
-from vlmq.rollout.policies import Policy
+from vlmq.rollout.policies import Context, Policy, Reply
 
 
 class Player:
@@ -135,12 +135,13 @@ class Player:
 
 
 class _Nobody:
-    """The policy before anyone was asked to play: every slot idles, so it is never asked for a reply."""
+    """The policy before anyone was asked to play: every slot idles, so no reply is wanted."""
 
     reads_context = False
 
-    def replies(self, contexts: Any) -> Any:
-        raise AssertionError("no episode was asked for, yet a reply is wanted")
+    def replies(self, contexts: list[Context]) -> list[Reply]:
+        assert not contexts, "no episode was asked for, yet a reply is wanted"
+        return []
 
 
 def episode_seed(seed: int, stream: str) -> Callable[[int], int]:

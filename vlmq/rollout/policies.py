@@ -27,7 +27,7 @@ class Context:
     """What one environment's agent may look at when it replies.
 
     Attributes:
-        episode: index of the episode.
+        episode: index of the episode; negative where nobody waits for the reply.
         turn: index of the turn.
         segments: prompts in the window, the one to answer last; empty for policies that do not read.
         replies: ids of the replies between them.
@@ -53,7 +53,7 @@ class Reply:
 
 
 class Policy(Protocol):
-    """Replies to a batch of contexts."""
+    """Replies to a batch of contexts; where a process has none, one that reads contexts gets one of no episode."""
 
     reads_context: bool
 
@@ -69,7 +69,8 @@ class ModelPolicy:
         sampling: how to draw.
         seed: of the sampling noise.
         explore: probability that a turn is played by a random legal action instead, well formed.
-        anyone: see `sample_replies`.
+        anyone: see `sample_replies`. A process with nothing to sample while another samples runs the model too,
+            on one context whose reply is dropped.
     """
 
     reads_context = True
@@ -88,10 +89,13 @@ class ModelPolicy:
         self._seed, self._explore, self._anyone = seed, explore, anyone
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
-        explored = {i: reply for i, c in enumerate(contexts) if (reply := self._exploration(c)) is not None}
-        asked = [context for i, context in enumerate(contexts) if i not in explored]
-        sampled = iter(self._sample(asked)) if asked else iter(())
-        return [explored[i] if i in explored else next(sampled) for i in range(len(contexts))]
+        replies = {i: reply for i, c in enumerate(contexts) if (reply := self._exploration(c)) is not None}
+        asked = [i for i, context in enumerate(contexts) if i not in replies and context.episode >= 0]
+        if self._anyone(bool(asked)):
+            shown = asked or [0]
+            sampled = self._sample([contexts[i] for i in shown])
+            replies = dict(zip(shown, sampled, strict=True)) | replies
+        return [replies[i] for i in range(len(contexts)) if i in replies]
 
     def _sample(self, contexts: list[Context]) -> list[Reply]:
         rows = [context_row(context.segments, context.replies) for context in contexts]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 def rank() -> int:
@@ -40,6 +41,13 @@ def everyone(items: list[Any]) -> list[Any]:
     gathered: list[list[Any]] = [[] for _ in range(world_size())]
     dist.all_gather_object(gathered, items)
     return [item for part in gathered for item in part]
+
+
+def joined(rows: Tensor) -> Tensor:
+    """The rows (N, ...) of all processes, in order of process; each may hold another number of them."""
+    if not _many():
+        return rows
+    return torch.cat([part.to(rows.device) for part in everyone([rows.detach().cpu()])])
 
 
 def total(value: float) -> float:

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from vlmq.api import ModelError
+from vlmq.model.actor_critic import own_part
 
 
 def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Keep what training changes: parameters that are trained or follow, and the optimizer's state."""
     state = {
-        "parameters": {name: _local(p).detach().clone() for name, p in _kept(model)},
+        "parameters": {name: own_part(p).detach().clone() for name, p in _kept(model)},
         "optimizer": [
-            {key: _local(value).clone() for key, value in optimizer.state[p].items()}
+            {key: own_part(value).clone() for key, value in optimizer.state[p].items()}
             for group in optimizer.param_groups
             for p in group["params"]
         ],
@@ -45,18 +46,13 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None
             f"{path}, the state a phase starts from, is missing or damaged; start the run again."
         ) from error
     for name, parameter in _kept(model):
-        _local(parameter).copy_(state["parameters"][name])
+        own_part(parameter).copy_(state["parameters"][name])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter, saved in zip(parameters, state["optimizer"], strict=True):
         for key, value in saved.items():
-            _local(optimizer.state[parameter][key]).copy_(value)
+            own_part(optimizer.state[parameter][key]).copy_(value)
 
 
 def _kept(model: nn.Module) -> list[tuple[str, Tensor]]:
     frozen = {f"backbone.{n}" for n, p in model.backbone.named_parameters() if not p.requires_grad}
     return [(name, p) for name, p in model.named_parameters() if name not in frozen]
-
-
-def _local(value: Tensor) -> Tensor:
-    to_local = getattr(value, "to_local", None)
-    return value if to_local is None else to_local()

@@ -64,7 +64,8 @@ def check_fits(checkpoint: dict[str, Any], module: VlmqModule) -> None:
             f"{module.settings['backbone']}; set model.backbone to the one it was trained from."
         )
     own = module.state_dict()
-    for name, value in checkpoint["state_dict"].items():
+    # A sharding strategy has put the weights in place already, and taken them out.
+    for name, value in checkpoint.get("state_dict", {}).items():
         if name not in own or own[name].shape != value.shape:
             raise ModelError(
                 f"the checkpoint is of another model: its {name} {tuple(value.shape)} has no counterpart here; use "

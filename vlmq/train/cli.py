@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from vlmq import configs
 from vlmq.api import UserError
-from vlmq.train import checkpoint
+from vlmq.train import checkpoint, strategy
 from vlmq.train.callbacks import Reporter, SaveConfig, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.module import VlmqModule
+from vlmq.train.schedule import Phase
 
 
 class VlmqTrainer(L.Trainer):
@@ -44,6 +46,7 @@ class VlmqTrainer(L.Trainer):
         kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), *own]
         kwargs["max_epochs"] = 1
         super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)
+        strategy.prepare(self.strategy)
 
     def collect(
         self,
@@ -92,6 +95,18 @@ class VlmqCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and turn the parser's complaints into one sentence each."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise UserError(explain(str(error), self._known_settings())) from error
+
+    def _known_settings(self) -> list[str]:
+        parsers = self._subcommand_parsers.values()
+        dests = {action.dest for parser in parsers for action in parser._actions}
+        return sorted(dests | {f"phases.{field.name}" for field in fields(Phase)})
+
     def before_instantiate_classes(self) -> None:
         """Resolve the checkpoint's name, and keep an earlier run of the same folder."""
         settings = self.config[self.subcommand]
@@ -109,33 +124,45 @@ def main(args: list[str]) -> int:
     """Run one verb; gives the exit code. A user's mistake raises `UserError`."""
     for pattern in _QUIET:
         warnings.filterwarnings("ignore", message=pattern)
-    try:
-        VlmqCLI(
-            VlmqModule,
-            VlmqDataModule,
-            trainer_class=VlmqTrainer,
-            save_config_callback=SaveConfig,
-            seed_everything_default=1,
-            parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False},
-            args=[_with_config(a, before) for before, a in zip(["", *args], args, strict=False)],
-        )
-    except ArgumentError as error:
-        raise UserError(explain(str(error))) from error
+    VlmqCLI(
+        VlmqModule,
+        VlmqDataModule,
+        trainer_class=VlmqTrainer,
+        save_config_callback=SaveConfig,
+        seed_everything_default=1,
+        parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False},
+        args=[_with_config(a, before) for before, a in zip(["", *args], args, strict=False)],
+    )
     return 0
 
 
-def explain(message: str) -> str:
-    """A parser's complaint as one sentence, with the nearest key where one is unknown."""
-    text = " ".join(message.split())
-    unknown = re.search(r"[Kk]ey '?\"?([\w.]+)'?\"? is not expected", text) or re.search(r"Unrecognized arguments: --([\w.]+)", text)
-    if unknown is None:
-        return text
-    from vlmq.train import settings
+def explain(message: str, known: list[str]) -> str:
+    """A parser's complaint as one sentence, with the nearest settings where one is unknown.
 
-    key = unknown[1]
-    near = difflib.get_close_matches(key, settings.keys(), n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`vlmq fit --help` lists them."
+    Args:
+        message: what the parser said.
+        known: every setting's dotted name.
+    """
+    text = " ".join(message.split()).rstrip(".")
+    unknown = _UNKNOWN.search(text)
+    if unknown is None:
+        return f"{text}; `vlmq fit --help` tells what each setting takes."
+    key = next(group for group in unknown.groups() if group)
+    last = key.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(key, known, n=2, cutoff=0.75)
+    near = near or [k for k in known if k.rsplit(".", 1)[-1] in difflib.get_close_matches(last, _leaves(known), n=2)][:2]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`vlmq fit --help` lists all settings."
     return f"unknown setting '{key}'; {hint}"
+
+
+_UNKNOWN = re.compile(
+    r"does not accept option '([\w.\-]+)'|Option '([\w.\-]+)' is not accepted|Unrecognized arguments: --([\w.\-]+)"
+    r"|[Kk]ey '?\"?([\w.\-]+)'?\"? is not expected"
+)
+
+
+def _leaves(known: list[str]) -> list[str]:
+    return [key.rsplit(".", 1)[-1] for key in known]
 
 
 def _with_config(argument: str, before: str) -> str:

@@ -312,13 +312,13 @@ class VlmqDataModule(L.LightningDataModule):
         own = round(self.batch_size * phase.online)
         if own:
             self._collect_round(schedule.round(self.online.every))
-        fragments = self._draw(self._offline, schedule.line, self.batch_size - own)
-        fragments += self._draw(self._own, schedule.line, own)
-        if not fragments:
+        if max(own, self.batch_size - own) < sync.world_size():
             raise UserError(
                 f"a batch of {self.batch_size} fragments over {sync.world_size()} processes leaves some without; "
                 "raise data.batch_size."
             )
+        fragments = self._draw(self._offline, schedule.line, self.batch_size - own)
+        fragments += self._draw(self._own, schedule.line, own)
         return build_batch(fragments, self.encoder, self.history)
 
     def _draw(self, replay: TurnReplay | StreamReplay | None, update: int, count: int) -> list[Fragment]:

@@ -13,6 +13,7 @@ Rewards are divided by the data's return range, so that Q, A and the margin mean
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from torch import Tensor
 from vlmq.api import UserError
 from vlmq.data.batch import Batch
 from vlmq.loss import actor, critic, filters, masked, returns
-from vlmq.model.actor_critic import ActorCritic, Output
+from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Sampling
 from vlmq.model.heads import CriticConfig
@@ -147,7 +148,7 @@ class VlmqModule(L.LightningModule):
         if self.device_mesh is not None:
             from vlmq.train.strategy import shard
 
-            shard(self.actor_critic, self.device_mesh)
+            shard(self.actor_critic, self.device_mesh.device_type)
 
     @property
     def agent(self) -> ActorCritic:
@@ -183,22 +184,24 @@ class VlmqModule(L.LightningModule):
         weights = self.filter(phase, advantages)
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
-        metrics = {"actor_loss": loss.detach()}
+        metrics = {"actor_loss": sync.total(float(loss))}
+        targets = None
         if phase.critic:
             targets, known = self.targets(batch, output)
             critic_loss = torch.where(known, critic.squared_error(output.q, targets), 0.0)
             critic_mean = masked.sum_over_replies(critic_loss, batch.reply, batch.num_replies) / replies
             loss = loss + self.critic_weight * critic_mean
-            metrics |= {"critic_loss": critic_mean.detach()} | self._diagnostics(output, targets, advantages)
+            metrics["critic_loss"] = sync.total(float(critic_mean))
         else:
             # Every parameter takes part in every update, as DDP requires.
-            loss = loss + 0.0 * sum(p.sum() for p in self.agent.critic.parameters())
-        if not torch.isfinite(loss):
+            loss = loss + 0.0 * sum(own_part(p).sum() for p in self.agent.critic.parameters())
+        whole = sum(metrics.values())
+        if not math.isfinite(whole):
             raise UserError(
-                f"the loss is {float(loss)} at update {self.schedule.made}; lower model.learning_rate, or look "
+                f"the loss is {whole} at update {self.schedule.made}; lower model.learning_rate, or look "
                 "for broken rewards with `vlmq data info`. The last checkpoint is intact."
             )
-        self._log(phase, batch, weights, output, metrics)
+        self._log(batch, output, weights, advantages, targets, metrics)
         # Processes average their gradients; the loss is already divided by the replies of all of them.
         return loss * sync.world_size()
 
@@ -310,7 +313,7 @@ class VlmqModule(L.LightningModule):
         if self.trainer.state.fn == "validate":
             self.rows = [self._play(name, name, settings.final_episodes) for name in settings.policies]
             for row in self.rows:
-                self.log(f"{row.name}/success", row.success, batch_size=1)
+                self.log(f"{row.name}/success", row.success, batch_size=1, sync_dist=True)
             return
         phase = self.schedule.phase
         assert phase is not None
@@ -333,7 +336,7 @@ class VlmqModule(L.LightningModule):
         prefix = "baseline" if phase.baseline else "val"
         metrics = {"success": row.success, "syntax": row.syntax, "return": row.episode_return}
         for name, value in metrics.items():
-            self.log(f"{prefix}/{name}", value, prog_bar=name != "return", batch_size=1)
+            self.log(f"{prefix}/{name}", value, prog_bar=name != "return", batch_size=1, sync_dist=True)
 
     def _play(self, name: str, who: str, episodes: int) -> Row:
         data = self.trainer.datamodule
@@ -359,30 +362,45 @@ class VlmqModule(L.LightningModule):
 
     # -- logging ---------------------------------------------------------------------------------------------
 
-    def _diagnostics(self, output: Output, targets: Tensor, advantages: Tensor) -> dict[str, Tensor]:
-        q = output.q.detach().mean(0)
-        unexplained = (targets - q).var(correction=0) / targets.var(correction=0).clamp_min(1e-8)
+    def _log(
+        self,
+        batch: Batch,
+        output: Output,
+        weights: Tensor,
+        advantages: Tensor,
+        targets: Tensor | None,
+        metrics: dict[str, float],
+    ) -> None:
+        """Say what the whole batch shows, whichever process holds which part of it."""
+        sources = sorted(set(sync.everyone(list(batch.sources))))
+        codes = torch.tensor([sources.index(name) for name in batch.sources], device=self.device)
+        columns = {"kept": weights.clamp_max(1.0), "entropy": output.entropy, "source": codes[batch.source][batch.reply]}
+        if output.q is not None and targets is not None:
+            q = output.q.detach()
+            columns |= {"q": q.mean(0), "spread": q.std(0, correction=0), "target": targets, "advantage": advantages}
+        rows = sync.joined(torch.stack([column.float() for column in columns.values()], -1))
+        token = dict(zip(columns, rows.unbind(-1), strict=True))
+        values = {f"train/{name}": value for name, value in metrics.items()}
+        values["entropy"] = token["entropy"].mean()
+        for code, source in enumerate(sources):
+            chosen = token["source"] == code
+            if chosen.any():
+                values[f"pass_rate/{source}"] = token["kept"][chosen].mean()
+        if "q" in token:
+            values |= self._diagnostics(token)
+        self.log_dict(values, batch_size=batch.num_replies)
+        self.log("pass_rate", token["kept"].mean(), prog_bar=True, batch_size=batch.num_replies)
+        self.log("phase", float(self.schedule.index), batch_size=1)
+
+    def _diagnostics(self, token: dict[str, Tensor]) -> dict[str, Tensor]:
+        unexplained = (token["target"] - token["q"]).var(correction=0) / token["target"].var(correction=0).clamp_min(1e-8)
         return {
             "critic/explained_variance": 1.0 - unexplained,
-            "critic/q_max": q.max() * self.return_range,
-            "critic/advantage_mean": advantages.mean(),
-            "critic/advantage_std": advantages.std(correction=0),
-            "critic/spread": output.q.detach().std(0, correction=0).mean(),
+            "critic/q_max": token["q"].max() * self.return_range,
+            "critic/advantage_mean": token["advantage"].mean(),
+            "critic/advantage_std": token["advantage"].std(correction=0),
+            "critic/spread": token["spread"].mean(),
         }
-
-    def _log(
-        self, phase: Phase, batch: Batch, weights: Tensor, output: Output, metrics: dict[str, Tensor]
-    ) -> None:
-        kept = weights.clamp_max(1.0)
-        values = {f"train/{name}" if "/" not in name else name: value for name, value in metrics.items()}
-        values["entropy"] = output.entropy.mean()
-        for code, source in enumerate(batch.sources):
-            chosen = (batch.source == code)[batch.reply]
-            if chosen.any():
-                values[f"pass_rate/{source}"] = kept[chosen].mean()
-        self.log_dict(values, batch_size=batch.num_replies)
-        self.log("pass_rate", kept.mean(), prog_bar=True, batch_size=batch.num_replies)
-        self.log("phase", float(self.schedule.index), batch_size=1)
 
     # -- checkpoints -----------------------------------------------------------------------------------------
 

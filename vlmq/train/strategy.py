@@ -4,30 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.distributed as dist
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from vlmq.model.actor_critic import ActorCritic
 
+NAME = "fsdp2"
+"""`trainer.strategy: fsdp2` is Lightning's ModelParallelStrategy, set as this project needs it."""
 
-def shard(model: ActorCritic, mesh: DeviceMesh) -> None:
-    """Shard in place over the data-parallel dimension: each transformer layer, each critic, then the rest.
+if NAME not in StrategyRegistry.available_strategies():
+    StrategyRegistry.register(
+        NAME, ModelParallelStrategy, "FSDP2 over all processes", save_distributed_checkpoint=False
+    )
 
-    The critics are groups of their own. The backbone is one too, so that acting, which never runs the whole
-    module's forward, gathers its weights as learning does.
+
+def prepare(strategy: Strategy) -> None:
+    """Have a sharding strategy write each checkpoint as one file: export, play and one process read it too."""
+    if isinstance(strategy, ModelParallelStrategy):
+        strategy._save_distributed_checkpoint = False
+
+
+def shard(model: ActorCritic, device_type: str) -> None:
+    """Shard in place over all processes: each transformer layer, each critic, then the rest of the backbone.
+
+    The critics are groups of their own: they run outside the backbone's forward. All weights are given back after
+    each forward, so that between forwards a parameter is this process's part and nothing else, also where no
+    backward follows.
 
     Args:
-        model: the actor-critic, unsharded.
-        mesh: as Lightning's ModelParallelStrategy makes it.
+        model: the actor-critic, whole, and the same on every process.
+        device_type: "cpu" or "cuda".
     """
-    options: dict[str, Any] = {"mesh": mesh["data_parallel"] if "data_parallel" in (mesh.mesh_dim_names or ()) else mesh}
+    # A mesh of our own: Lightning's is cut for tensor parallelism by default, along which nothing would be shared.
+    options: dict[str, Any] = {
+        "mesh": init_device_mesh(device_type, (dist.get_world_size(),)),
+        "reshard_after_forward": True,
+    }
     for layers in _layer_lists(model.backbone):
         for layer in layers:
             fully_shard(layer, **options)
-    fully_shard(model.critic, **options)
-    fully_shard(model.target_critic, **options)
-    fully_shard(model.backbone, **options)
+    for part in (model.critic, model.target_critic, model.backbone):
+        fully_shard(part, **options)
     for method in ("hidden", "logits", "extend"):
         register_fsdp_forward_method(model.backbone, method)
 

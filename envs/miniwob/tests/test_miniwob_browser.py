@@ -106,7 +106,7 @@ def test_a_missing_browser_is_one_sentence_with_the_command(by: str, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-def test_a_browser_that_does_not_start_fails_and_leaves_nothing(mark: str, make_env: Any, temp: Path) -> None:
+def test_a_browser_that_does_not_start_fails_and_leaves_nothing(mark: str, temp: Path, make_env: Any) -> None:
     env = make_env("click-test", chrome="/bin/false")
     with pytest.raises(BrowserFailure, match="starting"):
         env.reset(seed=0)
@@ -114,7 +114,7 @@ def test_a_browser_that_does_not_start_fails_and_leaves_nothing(mark: str, make_
     assert not _left_in(temp)
 
 
-def test_close_ends_every_process_and_may_be_repeated(mark: str, make_env: Any, temp: Path) -> None:
+def test_close_ends_every_process_and_may_be_repeated(mark: str, temp: Path, make_env: Any) -> None:
     env = make_env("click-test")
     env.close()
     env.reset(seed=0)
@@ -152,7 +152,7 @@ def test_nothing_survives_an_exception_in_the_owner(mark: str, chromium: None, t
 
 @pytest.mark.parametrize("victims", ["owner", "owner and driver"])
 def test_nothing_survives_kill_9_and_the_next_start_sweeps(
-    victims: str, mark: str, make_env: Any, temp: Path
+    victims: str, mark: str, temp: Path, make_env: Any
 ) -> None:
     owner, chromium, driver = _owner("wait")
     processes = _marked(mark)
@@ -170,8 +170,7 @@ def test_nothing_survives_kill_9_and_the_next_start_sweeps(
     assert len(_left_in(temp)) == 1
 
 
-@pytest.mark.parametrize("victim", ["chromium", "driver"])
-@pytest.mark.parametrize("during", ["step", "reset"])
+@pytest.mark.parametrize(("victim", "during"), [("chromium", "step"), ("driver", "reset")])
 def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
     victim: str, during: str, mark: str, make_env: Any
 ) -> None:
@@ -190,7 +189,8 @@ def test_a_page_that_never_answers_is_ended_by_the_time_out(make_env: Any) -> No
     env = make_env("click-test")
     env.reset(seed=0)
     env._browser.run(
-        "planting a loop", lambda _: env._page._tab.page.evaluate("vlmqPage.look = () => { for (;;); }")
+        "planting a loop",
+        lambda _: env._page._tab.page.evaluate("() => { vlmqPage.look = () => { for (;;); }; }"),
     )
     env._browser.timeout_s = 1.0
     with pytest.raises(BrowserFailure, match="within 1 s"):

@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from vlmq_model_tiny import phrases, scenes
+from vlmq_model_tiny import number_scenes, phrases
 from vlmq_model_tiny.curriculum import SKILLS, Curriculum, CurriculumError
 from vlmq_model_tiny.draw import Canvas, contrasting, glyphs, luminance
 
@@ -97,9 +97,9 @@ def test_comparisons_are_answered_from_the_numbers_that_are_read() -> None:
     """The same draw asked to read and to compare must agree: both use the one pair of numbers."""
     checked = 0
     for seed in range(400):
-        first, second = scenes._two_numbers(Random(seed))
+        first, second = number_scenes.two_numbers(Random(seed))
         rng = Random(seed)
-        (exchange,) = scenes.compare(rng)
+        (exchange,) = number_scenes.compare(rng)
         largest, smallest = str(max(first, second)), str(min(first, second))
         if exchange.question in phrases.LARGEST:
             assert exchange.answer == largest

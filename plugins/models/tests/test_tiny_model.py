@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from vlmq_model_tiny import WEIGHTS
-from vlmq_model_tiny.build import IMAGE_TOKENS, build, build_config, build_model
+from vlmq_model_tiny.build import IMAGE_TOKENS, POSITION_SPREAD, build, build_config, build_model
 from vlmq_model_tiny.curriculum import Curriculum
 from vlmq_model_tiny.vocabulary import SPECIAL_TOKENS, build_tokenizer
 
@@ -199,7 +199,9 @@ def test_every_matrix_starts_with_a_spread_fit_for_its_width() -> None:
     spread = model.config.text_config.initializer_range
     assert 0.07 <= spread <= 0.13
     for name, parameter in model.named_parameters():
-        if parameter.ndim >= 2:
+        if "position" in name:
+            assert parameter.std().item() == pytest.approx(POSITION_SPREAD, rel=0.1)
+        elif parameter.ndim >= 2:
             assert parameter.std().item() == pytest.approx(spread, rel=0.1), name
 
 

@@ -26,7 +26,7 @@ IMAGE_TOKENS = (SIDE // PATCH // SHUFFLE) ** 2
 """Tokens that one picture takes in the prompt; three marks around them come on top."""
 MAX_POSITIONS = 2048
 POSITION_SPREAD = 0.5
-"""Initial spread of the patch positions: a patch's pixels amount to about 1, and would drown a smaller one."""
+"""Initial spread of the patch positions: a patch's pixels amount to about 1 and would drown less."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"

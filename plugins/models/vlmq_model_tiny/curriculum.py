@@ -7,26 +7,26 @@ from itertools import accumulate
 from random import Random
 
 from vlmq.api import Episode, Observation, Turn, UserError
-from vlmq_model_tiny import scenes
-from vlmq_model_tiny.scenes import Exchange
+from vlmq_model_tiny import number_scenes, shape_scenes, symbol_scenes
+from vlmq_model_tiny.scene import Exchange, Scene
 
 SPLITS = ("train", "validation", "test")
 
-_SHARES: dict[str, tuple[scenes.Scene, float]] = {
-    "plain_digits": (scenes.plain_digits, 10.0),
-    "read_digit": (scenes.read_digit, 8.0),
-    "read_number": (scenes.read_number, 10.0),
-    "read_pair": (scenes.read_pair, 26.0),
-    "compare": (scenes.compare, 24.0),
-    "arithmetic": (scenes.arithmetic, 9.0),
-    "cards": (scenes.cards, 8.0),
-    "words": (scenes.words, 4.0),
-    "colours": (scenes.colours, 3.0),
-    "shapes": (scenes.shapes, 2.0),
-    "count": (scenes.count, 3.0),
-    "place": (scenes.place, 3.0),
-    "echo": (scenes.echo, 1.0),
-    "memory": (scenes.memory, 4.0),
+_SHARES: dict[str, tuple[Scene, float]] = {
+    "plain_digits": (number_scenes.plain_digits, 10.0),
+    "read_digit": (number_scenes.read_digit, 8.0),
+    "read_number": (number_scenes.read_number, 10.0),
+    "read_pair": (number_scenes.read_pair, 26.0),
+    "compare": (number_scenes.compare, 24.0),
+    "arithmetic": (number_scenes.arithmetic, 9.0),
+    "cards": (symbol_scenes.cards, 8.0),
+    "words": (symbol_scenes.words, 4.0),
+    "colours": (shape_scenes.colours, 3.0),
+    "shapes": (shape_scenes.shapes, 2.0),
+    "count": (shape_scenes.count, 3.0),
+    "place": (shape_scenes.place, 3.0),
+    "echo": (symbol_scenes.echo, 1.0),
+    "memory": (shape_scenes.memory, 4.0),
 }
 SKILLS = tuple(_SHARES)
 """Names of the skills; an episode's `source` is one of them."""

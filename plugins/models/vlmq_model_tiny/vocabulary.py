@@ -27,10 +27,10 @@ _ENGLISH = (
     "move must name near need new next nine no north not nothing now number numbers object of off on "
     "one only open or order other out over page pass pick picture place play player please point points "
     "press previous put read reach red reply report room row same say scroll see select seven shape "
-    "shelf should show shown side shapes six small south stand start state stay step stop submit symbol table "
-    "take target task tell ten text than that the them then there these thing this three time to toggle "
-    "top total turn two type under until up use value wait wall was west what when where which white "
-    "who will win with word write wrong yellow yes you your zero"
+    "shelf should show shown side shapes six small south stand start state stay step stop submit symbol "
+    "table take target task tell ten text than that the them then there these thing this three time to "
+    "toggle top total turn two type under until up use value wait wall was west what when where which "
+    "white who will win with word write wrong yellow yes you your zero"
 )
 _PUNCTUATION = (
     '{"a": "b"}',
@@ -81,7 +81,9 @@ def _corpus() -> Iterator[str]:
 
     It does not sample the curriculum, so that a change of its shares leaves every token id where it was.
     """
-    forms = [form for name in sorted(vars(phrases)) if name.isupper() for form in _texts(getattr(phrases, name))]
+    forms = [
+        form for name in sorted(vars(phrases)) if name.isupper() for form in _texts(getattr(phrases, name))
+    ]
     for form in forms:
         yield from (re.sub(r" ?\{\w+\}", "", form),) * 3
     words = sorted({*_ENGLISH.split(), *phrases.ECHO_WORDS})

@@ -1,0 +1,61 @@
+"""What a scene gives back, and the helpers that scenes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmq_model_tiny.draw import COLOURS, RGB, SIDE, Canvas, Mask, glyphs
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """One picture, one question about it (or an earlier one), one answer."""
+
+    image: NDArray[np.uint8]
+    question: str
+    answer: str
+
+
+Scene = Callable[[Random], list[Exchange]]
+"""Draws and asks; a pure function of the generator it is given."""
+
+
+def ask(rng: Random, forms: tuple[str, ...], **names: str) -> str:
+    """One of the forms, with its names filled in."""
+    return rng.choice(forms).format(**names)
+
+
+def varied_glyphs(rng: Random, text: str, smallest: int, largest: int) -> Mask:
+    """`text` in a drawn size; half of the time bold, slanted or stretched."""
+    size = rng.randrange(smallest, largest + 1)
+    if rng.random() < 0.5:
+        return glyphs(text, size)
+    return glyphs(text, size, rng.random() < 0.4, rng.choice((-2, -1, 0, 1, 2)), rng.choice((-1, 0, 2)))
+
+
+def fitting_glyphs(rng: Random, text: str, smallest: int, largest: int) -> Mask:
+    """`text` in a drawn size, or the largest that fits the picture's width."""
+    mask = glyphs(text, rng.randrange(smallest, largest + 1), rng.random() < 0.2)
+    size = largest
+    while mask.shape[1] > SIDE - 2:
+        size -= 2
+        mask = glyphs(text, size)
+    return mask
+
+
+def place_anywhere(canvas: Canvas, mask: Mask, colour: RGB) -> None:
+    """Anywhere inside the picture."""
+    height, width = mask.shape
+    x = canvas.rng.randrange(0, max(1, SIDE - width + 1))
+    y = canvas.rng.randrange(0, max(1, SIDE - height + 1))
+    canvas.blend(mask, x, y, colour)
+
+
+def distinct_colours(rng: Random, number: int) -> list[str]:
+    """Names of different colours, shuffled."""
+    return rng.sample(tuple(COLOURS), number)

@@ -1,0 +1,123 @@
+"""On a language small enough to solve exactly, the real update finds the exact values and the best policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tabular_mdp import (
+    END,
+    WORDS,
+    A,
+    B,
+    Mdp,
+    Reply,
+    State,
+    Step,
+    TableBackbone,
+    TableEncoder,
+    TableModule,
+    train,
+)
+
+from vlmq.data.batch import Batch, Fragment, build_batch
+from vlmq.train.schedule import Phase
+
+WEIGHTS = (2, 1, 1)
+"""The policy to be valued: END half of the time. Whole numbers, so that all its episodes can be listed."""
+
+
+def _judged(observation: int, reply: Reply) -> Step:
+    """Two turns: a pause costs, a first word decides where to; most turns pay nothing; one reply is cut."""
+    if observation == 0:
+        if reply == (END,):
+            return Step(-1.0, None)
+        return Step(0.0, 1) if reply[0] == A else Step(-0.25, 2)
+    if observation == 1:
+        return Step(1.0, None) if reply == (B, A) else Step(0.0, 0, truncated=True)
+    return Step(0.0, None) if reply == (A, B) else Step(0.5 if len(reply) == 2 else -0.5, 1, truncated=True)
+
+
+def _policy(_: State) -> np.ndarray:
+    return np.array(WEIGHTS) / sum(WEIGHTS)
+
+
+def _batch(fragments: list[Fragment]) -> Batch:
+    return build_batch(fragments, TableEncoder(), "none")  # type: ignore[arg-type]
+
+
+def _error(mdp: Mdp, lam: float, *, gamma_token: float = 1.0, return_range: float = 1.0) -> float:
+    """Largest |Q - Q^pi| over the states that the policy visits."""
+    fragments = mdp.every_episode(WEIGHTS)
+    module = TableModule(
+        mdp,
+        TableBackbone(mdp, weights=WEIGHTS),
+        [Phase("critic", 500, filter="always")],
+        gamma_turn=0.8,
+        gamma_token=gamma_token,
+        lambda_token=lam,
+        lambda_turn=lam,
+        tau=0.2,
+    )
+    module.return_range.fill_(return_range)
+    train(module, _batch(fragments), rate=0.05, settle=0.4)
+    exact = mdp.exact_q(_policy, 0.8, gamma_token=gamma_token)
+    return max(abs(q * return_range - exact[key]) for key, q in module.q_table(mdp).items())
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
+def test_the_critic_converges_to_the_exact_values_of_the_policy(lam: float) -> None:
+    # Zero-reward turns, negative rewards, termination, truncation that bootstraps, replies of 1 and 2 tokens.
+    assert _error(Mdp(3, 2, _judged), lam) < 1e-2
+
+
+def test_the_critic_is_exact_with_a_token_discount_and_a_return_range() -> None:
+    assert _error(Mdp(3, 2, _judged), 0.7, gamma_token=0.9, return_range=2.5) < 1e-2
+
+
+def _longer(observation: int, reply: Reply) -> Step:
+    """One turn that pays what the whole reply is worth, known only at its end."""
+    return Step(1.0 if len(reply) == 3 else 0.0, None)
+
+
+def test_reply_length_does_not_bias_monte_carlo_values() -> None:
+    # After the first A, half of the replies end (2 tokens, worth 0) and half go on (3 tokens, worth 1):
+    # Q(A) = 1/2 whatever a reply's tokens weigh in the loss.
+    assert _error(Mdp(1, 3, _longer), 1.0) < 1e-2
+
+
+RIGHT: tuple[Reply, ...] = ((A, B, END), (A, A, END), (B, B, END))
+
+
+def _ladder(observation: int, reply: Reply) -> Step:
+    """Three right replies in a row win; a wrong one ends the episode."""
+    if reply != RIGHT[observation]:
+        return Step(0.0, None)
+    return Step(1.0, None) if observation == 2 else Step(0.0, observation + 1)
+
+
+def _mixed_play(mdp: Mdp, episodes: int) -> list[Fragment]:
+    """99 % of a policy with a favourite wrong word for every state, 1 % of an expert."""
+    rng = np.random.default_rng(0)
+
+    def expert(state: State) -> int:
+        return RIGHT[state[0]][len(state[1])]
+
+    def clumsy(state: State) -> int:
+        return (expert(state) + 1) % 3 if rng.random() < 0.55 else int(rng.choice(WORDS))
+
+    return [mdp.play(expert if index % 100 == 0 else clumsy) for index in range(episodes)]
+
+
+def _learn(phases: list[Phase]) -> float:
+    """Return of the greedy policy after these phases on the mixed data."""
+    mdp = Mdp(3, 3, _ladder)
+    settings = {"gamma_turn": 0.95, "lambda_token": 0.0, "tau": 0.3}
+    module = TableModule(mdp, TableBackbone(mdp, learn=True), phases, **settings)
+    train(module, _batch(_mixed_play(mdp, 300)), rate=0.05)
+    return sum(turn.reward for turn in mdp.play(module.greedy(mdp)).turns)
+
+
+def test_filtered_fine_tuning_is_optimal_where_plain_fine_tuning_is_not() -> None:
+    assert Mdp(3, 3, _ladder).best_return(0) == 1.0
+    assert _learn([Phase("sft", 400, filter="always")]) == 0.0
+    assert _learn([Phase("warm-up", 100, filter="always"), Phase("afsft", 300, margin=1e-3)]) == 1.0
