@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from vlmq.api import Turn
     from vlmq.model.backbone import Backbone
     from vlmq.prompt.encode import Encoder
 
@@ -46,3 +48,27 @@ def tiny_backbone(tiny_directory: Path) -> Backbone:
     from vlmq.model.backbone import load_backbone
 
     return load_backbone(str(tiny_directory)).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_turns(tiny_encoder: Encoder) -> tuple[Turn, ...]:
+    """Six turns with their own pictures and texts, and replies of different lengths."""
+    from vlmq.api import Observation, Turn
+
+    rng = np.random.default_rng(0)
+    said = ("+", "go to shelf 1", "-", "take the red key", "", "open door")
+    turns = []
+    for index, action in enumerate(said):
+        reply = f'{{"action": "{action}"}}'
+        turns.append(
+            Turn(
+                Observation(f"turn {index}: " + "look " * index, rng.integers(0, 256, (64, 64, 3), np.uint8)),
+                reply,
+                action,
+                reward=index - 2.5,
+                action_ok=index != 4,
+                reply_ids=tiny_encoder.reply(reply),
+                source="model" if index % 2 else "random",
+            )
+        )
+    return tuple(turns)

@@ -1,8 +1,8 @@
-"""A language of a few tokens, small enough to solve exactly, that goes through the real batch and the real update.
+"""A language of a few tokens, small enough to solve exactly, that goes through the real batch and update.
 
 Only the trunk and the critic are tables; layout, forward, targets, filter, losses and the Polyak copy are the
-package's own. The trunk is one-hot in the prefix of its row, so with history "none" a state is an observation and
-the tokens said since.
+package's own. The trunk is one-hot in the prefix of its row, so with history "none" a state is an observation
+and the tokens said since.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vlmq.api import Observation, Turn
-from vlmq.data.batch import Fragment
+from vlmq.data.batch import Batch, Fragment
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import Backbone
-from vlmq.model.heads import CriticConfig
+from vlmq.model.heads import CriticConfig, CriticHead
 from vlmq.prompt.encode import Row, Segment
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase
@@ -134,7 +134,7 @@ class Mdp:
             unfinished = [e for e in longer if e[-1][2].following is not None and not e[-1][2].truncated]
             finished = [e for e in longer if e[-1][2].following is None or e[-1][2].truncated]
             for episode in finished:
-                # Every longer episode counts once for each draw; shorter ones as often as what they leave out.
+                # The longest episodes count once for each draw, shorter ones once for each they stand for.
                 share = len(draws) ** (self.max_reply * (_longest(self, observation) - len(episode)))
                 turns = tuple(self.turn(o, reply, step.reward) for o, reply, step in episode)
                 after = episode[-1][2].following
@@ -200,11 +200,11 @@ class TableBackbone(Backbone):
         return hidden @ self.table
 
 
-class TableCritic(nn.Module):
+class TableCritic(CriticHead):
     """Q as a table, with the package's contract: Q of the tokens, and V without gradient."""
 
     def __init__(self, size: int, vocabulary: int) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.table = nn.Parameter(torch.zeros(2, size, vocabulary))
 
     def forward(self, hidden: Tensor, tokens: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,20 +230,22 @@ class TableModule(VlmqModule):
 
     def q_table(self, mdp: Mdp) -> dict[tuple[State, int], float]:
         """The critic's Q, averaged over its members."""
+        assert isinstance(self.agent.critic, TableCritic)
         table = self.agent.critic.table.detach().mean(0)
         return {(s, w): float(table[i, w]) for i, s in enumerate(mdp.states()) for w in WORDS}
 
     def greedy(self, mdp: Mdp) -> Callable[[State], int]:
         """The policy's likeliest token."""
+        assert isinstance(self.agent.backbone, TableBackbone)
         table = self.agent.backbone.table.detach()
         best = dict(zip(mdp.states(), table.argmax(-1).tolist(), strict=False))
         return lambda state: best[state]
 
 
-def train(module: TableModule, batch: Any, *, rate: float, settle: float = 0.0) -> None:
-    """All phases on one batch: `training_step`, Adam, `on_train_batch_end`.
+def train(module: TableModule, batch: Batch, *, rate: float, settle: float = 0.0) -> None:
+    """All phases on one batch: `training_step` inside `optimizer_step`, as Lightning calls them, with Adam.
 
-    `settle` is the share of the updates over which the rate falls to a hundredth, so that tables come to rest.
+    Over the last `settle` of the updates the rate falls to a hundredth, so that the tables come to rest.
     """
     parameters = [p for p in module.agent.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.8, 0.95), eps=1e-12)
@@ -253,8 +255,14 @@ def train(module: TableModule, batch: Any, *, rate: float, settle: float = 0.0) 
             module.schedule.finish_phase()
         left = (total - update) / max(1.0, settle * total)
         optimizer.param_groups[0]["lr"] = rate * min(1.0, 0.01 ** (1.0 - min(1.0, left)))
+        module.optimizer_step(0, update, optimizer, _closure(module, batch, optimizer))
+
+
+def _closure(module: TableModule, batch: Batch, optimizer: torch.optim.Optimizer) -> Callable[[], Tensor]:
+    def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = module.training_step(batch, update)
+        loss = module.training_step(batch, 0)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        module.on_train_batch_end(None, batch, update)
+        return loss
+
+    return closure

@@ -112,7 +112,7 @@ class TurnReplay:
         if self._buffer is None or size > self._capacity:
             self._capacity = max(1024, 2 * size)
             self._buffer = TensorDictReplayBuffer(
-                storage=LazyTensorStorage(self._capacity), sampler=self._sampler, batch_size=1
+                storage=LazyTensorStorage(self._capacity), sampler=self._sampler
             )
         self._buffer.empty()
         self._buffer.extend(references)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vlmq.model.backbone import Backbone
 from vlmq.model.heads import CriticConfig, CriticHead
@@ -90,9 +91,8 @@ class ActorCritic(nn.Module):
 
 
 def own_part(value: Tensor) -> Tensor:
-    """The part of a sharded tensor that this process holds; any other tensor as it is. Gradients flow through."""
-    to_local = getattr(value, "to_local", None)
-    return value if to_local is None else to_local()
+    """What this process holds of a sharded tensor; any other tensor as it is. Gradients flow through."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 def scale_gradient(values: Float[Tensor, "*any"], factor: float) -> Float[Tensor, "*any"]:

@@ -1,18 +1,19 @@
 """Messages to tokens and pixels: the only use of a Hugging Face processor, for acting and for learning alike.
 
-A prompt is encoded turn by turn and appended; no earlier id is ever computed again, and replies are spliced in as
-the ids that were sampled. So what the learner sees is what the actor saw, id for id.
+A prompt is encoded turn by turn and appended; no earlier id is ever computed again, and replies are spliced
+in as the ids that were sampled. So what the learner sees is what the actor saw, id for id.
 
 Two shortcuts, both checked against the processor itself:
 
 1. the ids of a prompt depend on its text and on its picture's size only, so they are kept;
-2. where the image processor acts on each pixel alone (no resizing at this size), a table of 256 values for each
-   channel replaces it. The table is read off the processor and verified bit for bit on a second picture.
+2. where the image processor acts on each pixel alone (no resizing at this size), a table of 256 values for
+   each channel replaces it. The table is read off the processor and verified bit for bit on a second picture.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -73,7 +74,9 @@ class Encoder:
         self.tokenizer = processor.tokenizer
         self.reply_format = reply_format
         self._instruction = instruction(reply_format)
-        if not getattr(processor, "chat_template", None) and not getattr(self.tokenizer, "chat_template", None):
+        if not getattr(processor, "chat_template", None) and not getattr(
+            self.tokenizer, "chat_template", None
+        ):
             raise ModelError(
                 "the model's processor has no chat template; add a chat_template.jinja to its directory."
             )
@@ -82,18 +85,23 @@ class Encoder:
         self.pad_id = int(pad if pad is not None else self.end_id)
         self.banned_ids = self._find_banned()
         self.fingerprint = self._fingerprint()
+        names = self.tokenizer.convert_ids_to_tokens([*self.banned_ids, self.end_id])
+        self._special = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
         self.prefix_stable = self._is_prefix_stable()
         self._ids: OrderedDict[tuple[Any, ...], NDArray[np.int32]] = OrderedDict()
         self._tables: dict[tuple[int, ...], tuple[NDArray[np.float32], Pixels] | None] = {}
         self._stacked: bool | None = None
 
     @classmethod
-    def load(cls, path: str | Path, reply_format: ReplyFormat = "json", *, trust_remote_code: bool = False) -> Encoder:
+    def load(
+        cls, path: str | Path, reply_format: ReplyFormat = "json", *, trust_remote_code: bool = False
+    ) -> Encoder:
         """Load the processor of a model directory or Hub id; pictures are always processed by Pillow."""
         processor = AutoProcessor.from_pretrained(path, backend="pil", trust_remote_code=trust_remote_code)
         if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
             raise ModelError(
-                f"{path}: its processor is {type(processor).__name__}, without images; choose a vision-language model."
+                f"{path}: its processor is {type(processor).__name__}, without images; "
+                "choose a vision-language model."
             )
         return cls(processor, reply_format)
 
@@ -126,7 +134,7 @@ class Encoder:
         key = ("reply", text)
         ids = self._ids.get(key)
         if ids is None:
-            body = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            body = self.tokenizer(self._disarm(text), add_special_tokens=False)["input_ids"]
             ids = np.asarray([*body, self.end_id], np.int32)
             self._remember(key, ids)
         return ids
@@ -135,7 +143,9 @@ class Encoder:
         """The text of reply ids, without the end token."""
         body = ids[:-1] if len(ids) and ids[-1] == self.end_id else ids
         return str(
-            self.tokenizer.decode(body.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            self.tokenizer.decode(
+                body.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
         )
 
     def pixels(self, image: NDArray[np.uint8]) -> Pixels:
@@ -198,10 +208,13 @@ class Encoder:
     # -- private -------------------------------------------------------------------------------------------
 
     def _render(self, messages: list[chat.Message], *, generate: bool) -> str:
-        return str(self.processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False))
+        return str(
+            self.processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False)
+        )
 
     def _prompt_ids(self, observation: Observation, first: bool) -> NDArray[np.int32]:
-        message = chat.user_message(observation, self._instruction if first else "")
+        shown = Observation(self._disarm(observation.text), observation.image)
+        message = chat.user_message(shown, self._instruction if first else "")
         text = self._render([message], generate=True) if first else self._continuation(message)
         if observation.image is None:
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -211,6 +224,10 @@ class Encoder:
             )
             ids = encoded["input_ids"][0]
         return np.asarray(ids, np.int32)
+
+    def _disarm(self, text: str) -> str:
+        """A text that spells a special token does not become one: `<image>` reads `< image>`."""
+        return self._special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
     def _continuation(self, message: chat.Message) -> str:
         """What the template adds after a reply's end token when one more turn follows."""
@@ -224,7 +241,9 @@ class Encoder:
         messages = [chat.user_message(Observation(" ")), chat.assistant_message(_MARK)]
         rendered = self._render(messages, generate=False)
         if _MARK not in rendered:
-            raise ModelError("the model's chat template leaves replies out; give it one with an assistant turn.")
+            raise ModelError(
+                "the model's chat template leaves replies out; give it one with an assistant turn."
+            )
         after = self.tokenizer(rendered.split(_MARK, 1)[1], add_special_tokens=False)["input_ids"]
         special = set(self.tokenizer.all_special_ids)
         if after and after[0] in special:

@@ -89,7 +89,7 @@ class Actor(TensorDictModuleBase):
         return tensordict
 
     def _bystander(self, view: dict[str, Any]) -> list[Context]:
-        """What a process without a live slot shows the policy: a sharded model runs on all of them or on none."""
+        """What the policy gets where no slot is live: a sharded model runs on all processes or on none."""
         if not self.policy.reads_context:
             return []
         if self._idle is None:

@@ -53,7 +53,7 @@ class Reply:
 
 
 class Policy(Protocol):
-    """Replies to a batch of contexts; where a process has none, one that reads contexts gets one of no episode."""
+    """Replies to a batch of contexts. One that reads them gets one of no episode where there is none."""
 
     reads_context: bool
 
@@ -69,8 +69,8 @@ class ModelPolicy:
         sampling: how to draw.
         seed: of the sampling noise.
         explore: probability that a turn is played by a random legal action instead, well formed.
-        anyone: see `sample_replies`. A process with nothing to sample while another samples runs the model too,
-            on one context whose reply is dropped.
+        anyone: see `sample_replies`. A process with nothing to sample while another samples runs the model
+            too, on one context whose reply is dropped.
     """
 
     reads_context = True

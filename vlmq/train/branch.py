@@ -1,6 +1,6 @@
 """States that later phases start from: the weights and the optimizer at the end of an earlier phase.
 
-Each process keeps its own part, so sharded runs need no gathering.
+Each process of a sharded run keeps its own part, so nothing is gathered.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlmq.api import ModelError
-from vlmq.model.actor_critic import own_part
+from vlmq.model.actor_critic import ActorCritic, own_part
 
 
-def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> None:
     """Keep what training changes: parameters that are trained or follow, and the optimizer's state."""
     state = {
         "parameters": {name: own_part(p).detach().clone() for name, p in _kept(model)},
@@ -33,7 +33,7 @@ def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None
 
 
 @torch.no_grad()
-def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def load(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> None:
     """Put a kept state back in place.
 
     Raises:
@@ -53,6 +53,6 @@ def load(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None
             own_part(optimizer.state[parameter][key]).copy_(value)
 
 
-def _kept(model: nn.Module) -> list[tuple[str, Tensor]]:
+def _kept(model: ActorCritic) -> list[tuple[str, Tensor]]:
     frozen = {f"backbone.{n}" for n, p in model.backbone.named_parameters() if not p.requires_grad}
     return [(name, p) for name, p in model.named_parameters() if name not in frozen]

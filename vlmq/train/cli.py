@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -124,14 +125,16 @@ def main(args: list[str]) -> int:
     """Run one verb; gives the exit code. A user's mistake raises `UserError`."""
     for pattern in _QUIET:
         warnings.filterwarnings("ignore", message=pattern)
+    logging.getLogger("torchrl").setLevel(logging.WARNING)
+    # Processes that a strategy launches run the same command line again, so it is put where they look.
+    sys.argv[1:] = [_with_config(a, before) for before, a in zip(["", *args], args, strict=False)]
     VlmqCLI(
         VlmqModule,
         VlmqDataModule,
         trainer_class=VlmqTrainer,
         save_config_callback=SaveConfig,
         seed_everything_default=1,
-        parser_kwargs={"parser_mode": "omegaconf", "exit_on_error": False},
-        args=[_with_config(a, before) for before, a in zip(["", *args], args, strict=False)],
+        parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
     )
     return 0
 
@@ -156,7 +159,7 @@ def explain(message: str, known: list[str]) -> str:
 
 
 _UNKNOWN = re.compile(
-    r"does not accept option '([\w.\-]+)'|Option '([\w.\-]+)' is not accepted|Unrecognized arguments: --([\w.\-]+)"
+    r"does not accept option '([\w.\-]+)'|Option '([\w.\-]+)' is not accepted|[Uu]nrecognized arguments:? --([\w.\-]+)"
     r"|[Kk]ey '?\"?([\w.\-]+)'?\"? is not expected"
 )
 
@@ -190,8 +193,11 @@ def _move_aside(run_dir: Path) -> None:
     print(f"{run_dir} held an earlier run; it is now {old} (go on with it: --ckpt_path last).", file=sys.stderr)
 
 
+_PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}
+
 _QUIET = (
     ".*does not have many workers.*",
+    ".*isinstance\\(treespec, LeafSpec\\).*",
     ".*torchrl C\\+\\+ binaries.*",
     ".*Failed to import torchrl C\\+\\+.*",
 )

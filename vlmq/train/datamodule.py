@@ -369,8 +369,8 @@ class VlmqDataModule(L.LightningDataModule):
     # -- evaluation ------------------------------------------------------------------------------------------
 
     def val_dataloader(self) -> list[int]:
-        """One item: what to play is decided by the module."""
-        return [0]
+        """One item: what to play is decided by the module. Nothing, where there is no environment."""
+        return [0] if self.env is not None else []
 
     def evaluate(self, policy: Policy, count: int, *, blank_images: bool = False) -> list[Episode]:
         """Play held-out episodes; every process gets all of them, in order of index."""

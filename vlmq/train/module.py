@@ -72,6 +72,8 @@ class VlmqModule(L.LightningModule):
         tau: step of the Polyak copy towards the critic at each update.
     """
 
+    return_range: Tensor
+
     def __init__(
         self,
         backbone: str,
@@ -184,14 +186,14 @@ class VlmqModule(L.LightningModule):
         weights = self.filter(phase, advantages)
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
-        metrics = {"actor_loss": sync.total(float(loss))}
+        metrics = {"actor_loss": sync.total(float(loss.detach()))}
         targets = None
         if phase.critic:
             targets, known = self.targets(batch, output)
             critic_loss = torch.where(known, critic.squared_error(output.q, targets), 0.0)
             critic_mean = masked.sum_over_replies(critic_loss, batch.reply, batch.num_replies) / replies
             loss = loss + self.critic_weight * critic_mean
-            metrics["critic_loss"] = sync.total(float(critic_mean))
+            metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
         else:
             # Every parameter takes part in every update, as DDP requires.
             loss = loss + 0.0 * sum(own_part(p).sum() for p in self.agent.critic.parameters())
@@ -229,7 +231,9 @@ class VlmqModule(L.LightningModule):
             return filters.exponential(advantages, phase.temperature, 20.0)
         return filters.always(advantages)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """One update, whole: a checkpoint written at the batch's end holds its target and its count too."""
+        super().optimizer_step(*args, **kwargs)
         phase = self.schedule.phase
         if phase is not None and phase.critic:
             self.agent.update_target(self.tau)
@@ -268,7 +272,7 @@ class VlmqModule(L.LightningModule):
         while schedule.at_end_of_phase:
             assert schedule.phase is not None
             if schedule.phase.name in schedule.branch_points():
-                branch.save(self._branch_file(schedule.phase.name), self.agent, self._optimizer)
+                self._save_branch(schedule.phase.name)
             schedule.finish_phase()
         phase = schedule.phase
         if phase is not None and not schedule.entered:
@@ -278,8 +282,15 @@ class VlmqModule(L.LightningModule):
             schedule.entered = True
         return phase
 
+    def _save_branch(self, phase: str) -> None:
+        if self.device_mesh is not None or sync.rank() == 0:
+            branch.save(self._branch_file(phase), self.agent, self._optimizer)
+        sync.barrier()
+
     def _branch_file(self, phase: str) -> Path:
-        return Path(self.trainer.default_root_dir) / "phases" / f"{phase}-{sync.rank()}.pt"
+        """One file of a whole model, or each process's part of a sharded one."""
+        part = f"-{sync.rank()}-of-{sync.world_size()}" if self.device_mesh is not None else ""
+        return Path(self.trainer.default_root_dir) / "phases" / f"{phase}{part}.pt"
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -374,13 +385,15 @@ class VlmqModule(L.LightningModule):
         """Say what the whole batch shows, whichever process holds which part of it."""
         sources = sorted(set(sync.everyone(list(batch.sources))))
         codes = torch.tensor([sources.index(name) for name in batch.sources], device=self.device)
-        columns = {"kept": weights.clamp_max(1.0), "entropy": output.entropy, "source": codes[batch.source][batch.reply]}
+        source = codes[batch.source][batch.reply]
+        columns = {"kept": weights.clamp_max(1.0), "entropy": output.entropy, "source": source}
         if output.q is not None and targets is not None:
             q = output.q.detach()
-            columns |= {"q": q.mean(0), "spread": q.std(0, correction=0), "target": targets, "advantage": advantages}
+            columns |= {"q": q.mean(0), "spread": q.std(0, correction=0)}
+            columns |= {"target": targets, "advantage": advantages}
         rows = sync.joined(torch.stack([column.float() for column in columns.values()], -1))
         token = dict(zip(columns, rows.unbind(-1), strict=True))
-        values = {f"train/{name}": value for name, value in metrics.items()}
+        values: dict[str, Tensor | float] = {f"train/{name}": value for name, value in metrics.items()}
         values["entropy"] = token["entropy"].mean()
         for code, source in enumerate(sources):
             chosen = token["source"] == code
@@ -392,10 +405,10 @@ class VlmqModule(L.LightningModule):
         self.log("pass_rate", token["kept"].mean(), prog_bar=True, batch_size=batch.num_replies)
         self.log("phase", float(self.schedule.index), batch_size=1)
 
-    def _diagnostics(self, token: dict[str, Tensor]) -> dict[str, Tensor]:
-        unexplained = (token["target"] - token["q"]).var(correction=0) / token["target"].var(correction=0).clamp_min(1e-8)
+    def _diagnostics(self, token: dict[str, Tensor]) -> dict[str, Tensor | float]:
+        unexplained = (token["target"] - token["q"]).var(correction=0)
         return {
-            "critic/explained_variance": 1.0 - unexplained,
+            "critic/explained_variance": 1.0 - unexplained / token["target"].var(correction=0).clamp_min(1e-8),
             "critic/q_max": token["q"].max() * self.return_range,
             "critic/advantage_mean": token["advantage"].mean(),
             "critic/advantage_std": token["advantage"].std(correction=0),

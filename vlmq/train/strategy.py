@@ -22,7 +22,7 @@ if NAME not in StrategyRegistry.available_strategies():
 
 
 def prepare(strategy: Strategy) -> None:
-    """Have a sharding strategy write each checkpoint as one file: export, play and one process read it too."""
+    """Have a sharding strategy write each checkpoint as one file, which one process can read too."""
     if isinstance(strategy, ModelParallelStrategy):
         strategy._save_distributed_checkpoint = False
 
@@ -30,15 +30,14 @@ def prepare(strategy: Strategy) -> None:
 def shard(model: ActorCritic, device_type: str) -> None:
     """Shard in place over all processes: each transformer layer, each critic, then the rest of the backbone.
 
-    The critics are groups of their own: they run outside the backbone's forward. All weights are given back after
-    each forward, so that between forwards a parameter is this process's part and nothing else, also where no
-    backward follows.
+    The critics are groups of their own: they run outside the backbone. Gathered weights are freed after each
+    forward, so that in between a parameter is this process's part, also where no backward follows.
 
     Args:
         model: the actor-critic, whole, and the same on every process.
         device_type: "cpu" or "cuda".
     """
-    # A mesh of our own: Lightning's is cut for tensor parallelism by default, along which nothing would be shared.
+    # A mesh of our own: by default Lightning's gives all processes of a node to tensor parallelism.
     options: dict[str, Any] = {
         "mesh": init_device_mesh(device_type, (dist.get_world_size(),)),
         "reshard_after_forward": True,
@@ -54,4 +53,5 @@ def shard(model: ActorCritic, device_type: str) -> None:
 
 def _layer_lists(module: nn.Module) -> list[nn.ModuleList]:
     """The stacks of transformer layers, the vision tower's included."""
-    return [m for name, m in module.named_modules() if isinstance(m, nn.ModuleList) and name.endswith("layers")]
+    named = module.named_modules()
+    return [m for name, m in named if isinstance(m, nn.ModuleList) and name.endswith("layers")]

@@ -138,7 +138,7 @@ def test_chosen_skills_are_the_only_ones_drawn() -> None:
 
 
 def test_unknown_names_are_refused_in_one_sentence() -> None:
-    with pytest.raises(CurriculumError, match="skill 'acting' is unknown: choose from read_digit"):
+    with pytest.raises(CurriculumError, match="skill 'acting' is unknown: choose from plain_digits"):
         Curriculum(skills=("acting",))
     with pytest.raises(CurriculumError, match="split 'dev' is unknown: choose one of train"):
         Curriculum(split="dev")

@@ -28,6 +28,11 @@ _SHARES: dict[str, tuple[Scene, float]] = {
     "echo": (symbol_scenes.echo, 1.0),
     "memory": (shape_scenes.memory, 4.0),
 }
+_DIALOGUES: dict[str, Scene] = dict.fromkeys(
+    ("read_pair", "compare", "arithmetic"), number_scenes.pair_dialogue
+)
+"""Scenes that ask several questions about one picture, in place of the skill's one."""
+
 SKILLS = tuple(_SHARES)
 """Names of the skills; an episode's `source` is one of them."""
 
@@ -43,9 +48,21 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
+        dialogues: ask several questions about each picture of two numbers: more to learn from one look.
+        block: with dialogues, this many consecutive episodes are all dialogues or none is, so that a batch
+            of them wastes little on padding.
+        easy: over this many episodes plain black-and-white digits give way to the whole curriculum.
     """
 
-    def __init__(self, seed: int = 0, split: str = "train", skills: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        split: str = "train",
+        skills: tuple[str, ...] | None = None,
+        dialogues: bool = False,
+        block: int = 48,
+        easy: int = 0,
+    ) -> None:
         if split not in SPLITS:
             raise CurriculumError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
         chosen = SKILLS if skills is None else tuple(skills)
@@ -56,13 +73,16 @@ class Curriculum:
         self.seed = seed
         self.split = split
         self.skills = chosen
+        self.dialogues = dialogues
+        self.block = block
+        self.easy = easy
         self._bounds = list(accumulate(_SHARES[name][1] for name in chosen))
 
     def episode(self, index: int) -> Episode:
-        """The episode with this index; most have one turn, "memory" has two to four."""
-        rng = self._stream(index)
-        skill = rng.choices(self.skills, cum_weights=self._bounds)[0]
-        exchanges = _SHARES[skill][0](rng)
+        """The episode with this index; most have one turn, "memory" has two to four, a dialogue six."""
+        rng = self._stream(str(index))
+        skill, scene = self._choose(index, rng)
+        exchanges = scene(rng)
         return Episode(
             env_id=f"curriculum/{skill}",
             seed=index,
@@ -75,8 +95,22 @@ class Curriculum:
             index=index,
         )
 
-    def _stream(self, index: int) -> Random:
-        digest = hashlib.blake2b(f"{self.seed}/{self.split}/{index}".encode(), digest_size=8).digest()
+    def _choose(self, index: int, rng: Random) -> tuple[str, Scene]:
+        if not self.dialogues:
+            skill = rng.choices(self.skills, cum_weights=self._bounds)[0]
+            return skill, _SHARES[skill][0]
+        block = self._stream(f"block {index // self.block}")
+        skill = block.choices(self.skills, cum_weights=self._bounds)[0]
+        if skill not in _DIALOGUES:
+            others = [name for name in self.skills if name not in _DIALOGUES]
+            skill = rng.choices(others, [_SHARES[name][1] for name in others])[0]
+            return skill, _SHARES[skill][0]
+        if index < self.easy and rng.random() > index / self.easy:
+            return "plain_digits", number_scenes.plain_dialogue
+        return skill, _DIALOGUES[skill]
+
+    def _stream(self, name: str) -> Random:
+        digest = hashlib.blake2b(f"{self.seed}/{self.split}/{name}".encode(), digest_size=8).digest()
         return Random(int.from_bytes(digest, "little"))
 
 

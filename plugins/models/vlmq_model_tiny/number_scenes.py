@@ -14,17 +14,14 @@ from vlmq_model_tiny.scene import Exchange, ask, place_anywhere, varied_glyphs
 
 def plain_digits(rng: Random) -> list[Exchange]:
     """One digit, or two stacked, in black and white without any clutter: where seeing starts."""
-    canvas = Canvas(rng, (255, 255, 255) if rng.random() < 0.7 else (0, 0, 0), plain=True)
-    ink = (0, 0, 0) if canvas.ground[0] else (255, 255, 255)
+    canvas, ink = _plain_canvas(rng)
     if rng.random() < 0.4:
         digit = str(rng.randrange(10))
         mask = glyphs(digit, rng.randrange(26, 36))
         canvas.blend(mask, rng.randrange(16, 32), rng.randrange(14, 26), ink)
         return [Exchange(canvas.finish(), rng.choice(phrases.READ_ONE), digit)]
-    digits = [rng.randrange(10) for _ in range(2)]
-    for row in range(2):
-        mask = glyphs(str(digits[row]), rng.randrange(24, 33))
-        canvas.blend(mask, rng.randrange(20, 30), 32 * row + rng.randrange(3, 8), ink)
+    digits = rng.randrange(10), rng.randrange(10)
+    _plain_stack(canvas, digits, ink)
     kind = rng.random()
     if kind < 0.6:
         question = ask(rng, phrases.READ_BOTH, first="top", second="bottom")
@@ -50,27 +47,70 @@ def read_number(rng: Random) -> list[Exchange]:
 
 def read_pair(rng: Random) -> list[Exchange]:
     """Two numbers, one above the other or side by side: read one of them, or both."""
-    first, second = two_numbers(rng)
-    image, names = _pair_picture(rng, str(first), str(second))
-    if rng.random() < 0.5:
-        question = ask(rng, phrases.READ_BOTH, first=names[0], second=names[1])
-        return [Exchange(image, question, f"{first} {second}")]
-    which = rng.randrange(2)
-    question = ask(rng, phrases.READ_OF_TWO, place=names[which])
-    return [Exchange(image, question, str((first, second)[which]))]
+    numbers = two_numbers(rng)
+    image, names = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
+    return [Exchange(image, *_reading(rng, numbers, names))]
 
 
 def compare(rng: Random) -> list[Exchange]:
     """Two numbers: which is larger or smaller, and how the first stands to the second."""
-    first, second = two_numbers(rng)
-    image, names = _pair_picture(rng, str(first), str(second))
-    kind = rng.random()
-    forms: tuple[str, ...]
+    numbers = two_numbers(rng)
+    image, names = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
+    return [Exchange(image, *_comparing(rng, numbers, names))]
+
+
+def arithmetic(rng: Random) -> list[Exchange]:
+    """Two one-digit numbers: their distance or their sum."""
+    numbers = rng.randrange(10), rng.randrange(10)
+    image, _ = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
+    return [Exchange(image, *_reckoning(rng, numbers))]
+
+
+def pair_dialogue(rng: Random) -> list[Exchange]:
+    """One picture of two numbers and several questions about it: reading, comparing, reckoning."""
+    numbers = two_numbers(rng)
+    image, names = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
+    exchanges: list[Exchange] = []
+    for turn in range(6):
+        kind = rng.random()
+        if kind < 0.4:
+            question, answer = _reading(rng, numbers, names)
+        elif kind < 0.85 or max(numbers) > 9:
+            question, answer = _comparing(rng, numbers, names)
+        else:
+            question, answer = _reckoning(rng, numbers)
+        exchanges.append(Exchange(image if turn == 0 else None, question, answer))
+    return exchanges
+
+
+def plain_dialogue(rng: Random) -> list[Exchange]:
+    """The same about two stacked digits in black and white: where seeing starts."""
+    numbers = rng.randrange(10), rng.randrange(10)
+    canvas, ink = _plain_canvas(rng)
+    _plain_stack(canvas, numbers, ink)
+    image, names = canvas.finish(), ("top", "bottom")
+    pairs = [_reading(rng, numbers, names) for _ in range(4)] + [_comparing(rng, numbers, names) for _ in range(2)]
+    rng.shuffle(pairs)
+    return [Exchange(image if turn == 0 else None, *pair) for turn, pair in enumerate(pairs)]
+
+
+def _reading(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> tuple[str, str]:
+    if rng.random() < 0.5:
+        question = ask(rng, phrases.READ_BOTH, first=names[0], second=names[1])
+        return question, f"{numbers[0]} {numbers[1]}"
+    which = rng.randrange(2)
+    return ask(rng, phrases.READ_OF_TWO, place=names[which]), str(numbers[which])
+
+
+def _comparing(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> tuple[str, str]:
+    first, second = numbers
     if rng.random() < 0.5:  # name them in either order
         first, second, names = second, first, (names[1], names[0])
     where = names[0] if first > second else names[1] if second > first else "same"
     other = names[1] if first > second else names[0] if second > first else "same"
     relation = "larger" if first > second else "smaller" if first < second else "equal"
+    kind = rng.random()
+    forms: tuple[str, ...]
     if kind < 0.28:
         forms, answer = phrases.LARGER_WHERE, where
     elif kind < 0.40:
@@ -85,16 +125,13 @@ def compare(rng: Random) -> list[Exchange]:
         forms, answer = phrases.LARGEST, str(max(first, second))
     else:
         forms, answer = phrases.SMALLEST, str(min(first, second))
-    return [Exchange(image, ask(rng, forms, first=names[0], second=names[1]), answer)]
+    return ask(rng, forms, first=names[0], second=names[1]), answer
 
 
-def arithmetic(rng: Random) -> list[Exchange]:
-    """Two one-digit numbers: their distance or their sum."""
-    first, second = rng.randrange(10), rng.randrange(10)
-    image, _ = _pair_picture(rng, str(first), str(second))
+def _reckoning(rng: Random, numbers: tuple[int, int]) -> tuple[str, str]:
     if rng.random() < 0.6:
-        return [Exchange(image, rng.choice(phrases.DIFFERENCE), str(abs(first - second)))]
-    return [Exchange(image, rng.choice(phrases.SUM), str(first + second))]
+        return rng.choice(phrases.DIFFERENCE), str(abs(numbers[0] - numbers[1]))
+    return rng.choice(phrases.SUM), str(sum(numbers))
 
 
 def two_numbers(rng: Random) -> tuple[int, int]:
@@ -119,6 +156,18 @@ def number_picture(rng: Random, text: str) -> NDArray[np.uint8]:
         canvas.clutter()
     place_anywhere(canvas, mask, contrasting(rng, canvas.ground))
     return canvas.finish()
+
+
+def _plain_canvas(rng: Random) -> tuple[Canvas, RGB]:
+    canvas = Canvas(rng, (255, 255, 255) if rng.random() < 0.7 else (0, 0, 0), plain=True)
+    return canvas, (0, 0, 0) if canvas.ground[0] else (255, 255, 255)
+
+
+def _plain_stack(canvas: Canvas, digits: tuple[int, int], ink: RGB) -> None:
+    rng = canvas.rng
+    for row in range(2):
+        mask = glyphs(str(digits[row]), rng.randrange(24, 33))
+        canvas.blend(mask, rng.randrange(20, 30), 32 * row + rng.randrange(3, 8), ink)
 
 
 def _read_one(rng: Random, text: str) -> list[Exchange]:

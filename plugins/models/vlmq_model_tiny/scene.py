@@ -14,9 +14,9 @@ from vlmq_model_tiny.draw import COLOURS, RGB, SIDE, Canvas, Mask, glyphs
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """One picture, one question about it (or an earlier one), one answer."""
+    """A picture, or None where the talk goes on about the last one; one question, one answer."""
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | None
     question: str
     answer: str
 

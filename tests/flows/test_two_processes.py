@@ -1,0 +1,133 @@
+"""Training on two processes is training on one: the same episodes, the same losses, sharded or not."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlmq.data.store import EpisodeStore
+
+UPDATES = 20
+CONFIG = """
+seed_everything: 1
+trainer:
+  accelerator: cpu
+  devices: 1
+  val_check_interval: 5
+  checkpoint_every: 5
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+model:
+  backbone: {model}
+  max_reply: 6
+  learning_rate: 1.0e-3
+  critic: {{members: 2, width: 32, dim: 8}}
+  phases:
+    - {{name: warmup, updates: 5, filter: always}}
+    - {{name: sft, updates: 5, filter: always, critic: false, start_from: warmup, baseline: true}}
+    - {{name: online, updates: 10, online: 0.5, start_from: warmup}}
+data:
+  env: cards/NumberLine-v0
+  num_envs: 4
+  workers: false
+  batch_size: 8
+  collect: {{policy: random, episodes: 24, corruption: 0.3}}
+  # Five episodes over two processes: one of them ends up with nothing to play while the other still acts.
+  online: {{episodes: 5, every: 5, explore: 0.2}}
+  evaluation: {{episodes: 2, final_episodes: 3}}
+"""
+DDP = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+FSDP2 = ("--trainer.devices", "2", "--trainer.strategy", "fsdp2")
+MODEL_PARALLEL = (
+    *("--trainer.devices", "2"),
+    *("--trainer.strategy.class_path", "lightning.pytorch.strategies.ModelParallelStrategy"),
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("vlmq_env_cards")
+    build = pytest.importorskip("vlmq_model_tiny.build")
+    folder = tmp_path_factory.mktemp("two_processes")
+    build.build(folder / "model")
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.format(model=folder / "model"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def one(config: Path) -> Path:
+    return fit(config, "one")
+
+
+def fit(config: Path, name: str, *options: str) -> Path:
+    """Run `vlmq fit` as a person would; gives the run's folder."""
+    run_dir = config.parent / name
+    command = [
+        str(Path(sys.executable).with_name("vlmq")), "fit", "--config", str(config),
+        "--trainer.default_root_dir", str(run_dir), *options,
+    ]  # fmt: skip
+    # The limit only ends a deadlock.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run_dir
+
+
+def logged(run_dir: Path) -> list[dict[str, float]]:
+    """Losses and pass rates of each update, resumed parts one after the other."""
+    lines = []
+    for path in sorted(run_dir.glob("logs/version_*/metrics.csv")):
+        with path.open() as file:
+            rows = [row for row in csv.DictReader(file) if row.get("train/actor_loss")]
+        wanted = [name for name in rows[0] if name.startswith(("train/", "pass_rate"))]
+        lines += [{name: float(row[name]) for name in wanted if row[name]} for row in rows]
+    return lines
+
+
+def played(run_dir: Path) -> list[tuple[int, int, list[list[int]]]]:
+    """Index, seed and reply ids of the agent's own episodes."""
+    store = EpisodeStore.open(run_dir / "replay")
+    episodes = [store[position] for position in range(len(store))]
+    return sorted((e.index, e.seed, [turn.reply_ids.tolist() for turn in e.turns]) for e in episodes)
+
+
+def assert_same_run(run_dir: Path, one: Path) -> None:
+    expected = logged(one)
+    assert len(expected) == UPDATES
+    losses = [line["train/actor_loss"] for line in expected]
+    assert max(losses) - min(losses) > 0.1, "nothing was learnt, so nothing was compared"
+    actual = logged(run_dir)
+    assert len(actual) == UPDATES
+    for update, (line, other) in enumerate(zip(actual, expected, strict=True)):
+        assert line == pytest.approx(other, abs=1e-5), f"update {update}"
+    assert len(played(one)) == 10
+    assert played(run_dir) == played(one)
+
+
+def test_ddp_gives_the_losses_and_episodes_of_one_process(config: Path, one: Path) -> None:
+    assert_same_run(fit(config, "ddp", *DDP), one)
+
+
+@pytest.mark.slow
+def test_fsdp2_gives_the_losses_and_episodes_of_one_process(config: Path, one: Path) -> None:
+    assert_same_run(fit(config, "fsdp2", *FSDP2), one)
+
+
+@pytest.mark.slow
+def test_a_sharded_run_goes_on_from_its_last_checkpoint(config: Path, one: Path) -> None:
+    run_dir = fit(config, "interrupted", *MODEL_PARALLEL, "--trainer.max_steps", "15")
+    assert len(logged(run_dir)) == 15
+    assert (run_dir / "checkpoints" / "last.ckpt").is_file(), "one file, that one process can read too"
+    assert_same_run(fit(config, "interrupted", *MODEL_PARALLEL, "--ckpt_path", "last"), one)
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_from_the_checkpoint_of_a_sharded_run(config: Path, one: Path) -> None:
+    run_dir = fit(config, "moved", *FSDP2, "--trainer.max_steps", "15")
+    assert_same_run(fit(config, "moved", "--ckpt_path", "last"), one)
+    assert len(list(run_dir.glob("logs/version_*"))) == 2

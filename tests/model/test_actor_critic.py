@@ -1,0 +1,164 @@
+"""The heads: values are the sums they stand for, gradients go where they are let, the copy follows tau."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from vlmq.api import Turn
+from vlmq.data.batch import Batch, Fragment, build_batch
+from vlmq.model.actor_critic import ActorCritic, Output, scale_gradient
+from vlmq.model.backbone import Backbone
+from vlmq.model.heads import CriticConfig, CriticHead
+from vlmq.prompt.encode import Encoder
+
+SIZE = CriticConfig(2, 16, 8)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]) -> Batch:
+    fragment = Fragment(tiny_turns[:3], 0, 0, tiny_turns[3].observation, False)
+    return build_batch([fragment], tiny_encoder, "none")
+
+
+def _build(backbone: Backbone, *, trunk_gradient: float = 1.0) -> ActorCritic:
+    torch.manual_seed(0)
+    model = ActorCritic(copy.deepcopy(backbone), SIZE, trunk_gradient=trunk_gradient)
+    for parameter in model.critic.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # also the rows that start at zero
+    return model
+
+
+def _forward(model: ActorCritic, batch: Batch, *, with_critic: bool = True) -> Output:
+    output: Output = model(
+        batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=with_critic
+    )
+    return output
+
+
+@torch.no_grad()
+def _q_of_every_token(head: CriticHead, hidden: Tensor, vocabulary: int) -> Tensor:
+    """(C, S, V), one token at a time, as `forward` gives it."""
+    some = torch.full((len(hidden), vocabulary), 1.0 / vocabulary)
+    columns = [head(hidden, torch.full((len(hidden),), token), some)[0] for token in range(vocabulary)]
+    return torch.stack(columns, -1)
+
+
+def test_a_value_is_the_explicit_sum_over_the_vocabulary() -> None:
+    torch.manual_seed(1)
+    head = CriticHead(12, 30, CriticConfig(3, 16, 4))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter)
+    hidden, probs = torch.randn(7, 12), torch.randn(7, 30).softmax(-1)
+    q, value = head(hidden, torch.arange(5), probs)
+    every = _q_of_every_token(head, hidden, 30)
+    torch.testing.assert_close(value, (every * probs).sum(-1), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(q, every[:, torch.arange(5), torch.arange(5)], atol=1e-5, rtol=1e-5)
+    assert not value.requires_grad
+    assert q.requires_grad
+
+
+def test_an_untrained_critic_prefers_no_token() -> None:
+    torch.manual_seed(2)
+    head = CriticHead(64, 500, CriticConfig())
+    every = _q_of_every_token(head, torch.randn(4, 64), 500)
+    assert float(every.std(-1).max()) < 0.05
+
+
+def test_a_lesson_about_one_token_lifts_the_tokens_never_taken_with_it() -> None:
+    # Negative returns: what was never tried must not look better for having kept its initial zero.
+    torch.manual_seed(3)
+    head = CriticHead(8, 20, CriticConfig(1, 32, 4))
+    hidden, tokens = torch.randn(16, 8), torch.zeros(16, dtype=torch.long)
+    probs = torch.full((16, 20), 0.05)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (head(hidden, tokens, probs)[0] + 1.0).square().mean().backward()
+        optimizer.step()
+    every = _q_of_every_token(head, hidden, 20)
+    assert float(every[..., 1:].mean()) < -0.5
+
+
+def test_the_heads_read_the_hidden_states_at_the_places_given(tiny_backbone: Backbone, batch: Batch) -> None:
+    model = _build(tiny_backbone)
+    with torch.no_grad():
+        output = _forward(model, batch)
+        log_probs = model.backbone.model(**batch.inputs).logits.log_softmax(-1)
+        hidden = model.backbone.hidden(batch.inputs)
+    count = len(batch.tokens)
+    for i in range(count):
+        here = log_probs[batch.state_row[i], batch.state_position[i]]
+        assert float(output.log_probs[i]) == pytest.approx(float(here[batch.tokens[i]]), abs=1e-5)
+        assert float(output.entropy[i]) == pytest.approx(float(-(here.exp() * here).sum()), abs=1e-4)
+    state = hidden[batch.state_row, batch.state_position]
+    probs = log_probs[batch.state_row, batch.state_position].exp()
+    q, value = model.critic(state, batch.tokens, probs)
+    assert output.q is not None
+    assert output.value is not None
+    torch.testing.assert_close(output.q, q, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output.value, value, atol=1e-5, rtol=1e-5)
+    assert output.value.shape == (2, count + 1)
+
+
+def test_without_the_critic_the_actor_is_the_same(tiny_backbone: Backbone, batch: Batch) -> None:
+    model = _build(tiny_backbone)
+    alone, full = _forward(model, batch, with_critic=False), _forward(model, batch)
+    torch.testing.assert_close(alone.log_probs, full.log_probs)
+    torch.testing.assert_close(alone.entropy, full.entropy)
+    assert (alone.q, alone.value, alone.target_value) == (None, None, None)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 1.0])
+def test_the_critics_gradient_into_the_trunk_is_scaled(
+    tiny_backbone: Backbone, batch: Batch, factor: float
+) -> None:
+    def trunk_gradients(scale: float) -> list[Tensor]:
+        model = _build(tiny_backbone, trunk_gradient=scale)
+        output = _forward(model, batch)
+        assert output.q is not None
+        (output.log_probs.sum() * 0.0 + output.q.square().sum()).backward()  # type: ignore[no-untyped-call]
+        return [p.grad for p in model.backbone.parameters() if p.grad is not None]
+
+    full, scaled = trunk_gradients(1.0), trunk_gradients(factor)
+    assert len(scaled) == len(full) > 0
+    assert any(gradient.abs().max() > 0 for gradient in full)
+    for one, other in zip(scaled, full, strict=True):
+        torch.testing.assert_close(one, factor * other, atol=1e-6, rtol=1e-3)
+
+
+def test_scaling_a_gradient_changes_no_value() -> None:
+    values = torch.randn(5, requires_grad=True)
+    torch.testing.assert_close(scale_gradient(values, 0.3), values)
+
+
+def test_the_target_critic_follows_tau(tiny_backbone: Backbone, batch: Batch) -> None:
+    model = _build(tiny_backbone)
+    start = [p.clone() for p in model.target_critic.parameters()]
+    before = _forward(model, batch).target_value
+    for _ in range(3):
+        model.update_target(0.25)
+    left = 0.75**3
+    for old, target, online in zip(
+        start, model.target_critic.parameters(), model.critic.parameters(), strict=True
+    ):
+        torch.testing.assert_close(target, left * old + (1 - left) * online)
+        assert not target.requires_grad
+    assert not torch.equal(_forward(model, batch).target_value, before)  # type: ignore[arg-type]
+    model.update_target(1.0)
+    output = _forward(model, batch)
+    torch.testing.assert_close(output.target_value, output.value)
+
+
+def test_the_target_critic_starts_as_the_critic(tiny_backbone: Backbone, batch: Batch) -> None:
+    torch.manual_seed(0)
+    output = _forward(ActorCritic(tiny_backbone, SIZE, trunk_gradient=0.1), batch)
+    assert torch.equal(output.target_value, output.value)  # type: ignore[arg-type]
+
+
+def test_sizes_below_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"critic.members.*at least 1"):
+        CriticConfig(members=0)

@@ -1,0 +1,106 @@
+"""A trained agent from Python: load a run, show it observations, take its actions; export its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vlmq.api import Observation
+from vlmq.data.batch import context_row
+from vlmq.model.backbone import locate
+from vlmq.model.generate import Sampling, sample_replies
+from vlmq.prompt.encode import Encoder
+from vlmq.prompt.parse import ParseError, parse_agent
+from vlmq.prompt.window import window_start
+from vlmq.train import checkpoint
+from vlmq.train.module import build_actor_critic
+
+
+class Agent:
+    """A model that acts. `reset` starts a new episode; `act` answers one observation of it.
+
+    Attributes:
+        reply: the last reply in full, thoughts and wrapping included.
+    """
+
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        content = checkpoint.read(path)
+        self.settings: dict[str, Any] = content["vlmq"]["settings"]
+        self.encoder = Encoder.load(
+            locate(self.settings["backbone"]),
+            self.settings["reply_format"],
+            trust_remote_code=self.settings["trust_remote_code"],
+        )
+        self.model = build_actor_critic(self.settings)
+        prefix = "actor_critic."
+        weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+        self.model.load_state_dict(weights, strict=False)
+        self.model.to(device).eval()
+        self.reply = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the episode so far."""
+        self._observations: list[Observation] = []
+        self._replies: list[NDArray[np.int32]] = []
+
+    def act(self, image: NDArray[np.uint8] | None, text: str, *, temperature: float = 0.0, seed: int = 0) -> str:
+        """The agent's action; "" where its reply holds none.
+
+        Args:
+            image: uint8 of shape (H, W, 3), or None where the task has no picture.
+            text: what the agent is told this turn.
+            temperature: 0 is greedy.
+            seed: of the sampling noise, where there is any.
+        """
+        turn = len(self._observations)
+        self._observations.append(Observation(text, image))
+        start = window_start(turn, self.settings["history"])
+        segments = [self.encoder.prompt(self._observations[i], first=i == start) for i in range(start, turn + 1)]
+        row = context_row(segments, self._replies[start:])
+        encoder = self.encoder
+        sampling = Sampling(
+            self.settings["max_reply"], temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids
+        )
+        device = next(self.model.parameters()).device
+        inputs = {name: value.to(device) for name, value in encoder.collate([row], left=True).items()}
+        ids, _ = sample_replies(self.model.backbone, inputs, np.array([[seed, turn]]), sampling)
+        self._replies.append(ids[0])
+        self.reply = encoder.decode(ids[0])
+        found = parse_agent(self.reply, encoder.reply_format)
+        return "" if isinstance(found, ParseError) else found.action
+
+    def export(self, folder: str | Path) -> None:
+        """Write the model, adapters merged, and its processor: plain transformers loads them from there."""
+        merge_adapters(self.model.backbone.model)
+        self.model.backbone.model.save_pretrained(folder)
+        self.encoder.processor.save_pretrained(folder)
+
+
+def load(run: str | Path, checkpoint_name: str = "last", *, device: str = "cpu") -> Agent:
+    """The agent that a run trained.
+
+    Args:
+        run: a run's folder, or a checkpoint file.
+        checkpoint_name: `last` or `best`, where a folder is given.
+        device: where the model shall live.
+    """
+    path = Path(run)
+    return Agent(path if path.is_file() else checkpoint.find(checkpoint_name, path), device=device)
+
+
+@torch.no_grad()
+def merge_adapters(model: nn.Module) -> None:
+    """Fold low-rank adapters into the weights they adapt, in place; a model without them is left as it is."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()  # type: ignore[operator]
+            parent = model.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], module.get_base_layer())
