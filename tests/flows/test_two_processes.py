@@ -79,12 +79,12 @@ def fit(config: Path, name: str, *options: str) -> Path:
 
 
 def logged(run_dir: Path) -> list[dict[str, float]]:
-    """Losses and pass rates of each update, resumed parts one after the other."""
+    """Losses and pass rate of each update, resumed parts one after the other."""
     lines = []
     for path in sorted(run_dir.glob("logs/version_*/metrics.csv")):
         with path.open() as file:
             rows = [row for row in csv.DictReader(file) if row.get("train/actor_loss")]
-        wanted = [name for name in rows[0] if name.startswith(("train/", "pass_rate"))]
+        wanted = [name for name in rows[0] if name.startswith("train/") or name == "pass_rate"]
         lines += [{name: float(row[name]) for name in wanted if row[name]} for row in rows]
     return lines
 

@@ -56,7 +56,8 @@ def learning_curve(
 ) -> None:
     """Draw success over updates, one line per phase with its interval shaded, and write a PNG file.
 
-    Without `bands` each phase reaches from its first point to the first point of the next. `data_success`,
+    Phases without a band are branches: they are drawn from the point they left the main line at, and named at
+    their end. Without `bands` each phase reaches from its first point to the first point of the next. `data_success`,
     a share in 0..1, is drawn as a horizontal line: what the training data themselves achieved.
 
     Raises:
@@ -148,7 +149,7 @@ def _draw_bands(axes: Axes, bands: Sequence[Band]) -> None:
 def _draw_data_line(axes: Axes, data_success: float, *, below: bool) -> None:
     axes.axhline(data_success, color=_FAINT, linewidth=1.1, linestyle=(0, (4, 3)), zorder=2)
     axes.annotate(
-        f"the data's own success {data_success:.0%}".replace("%", " %"),
+        f"the data's own success {_percent(data_success)}",
         (1, data_success),
         xycoords=("axes fraction", "data"),
         xytext=(-4, -5 if below else 5),
@@ -163,50 +164,80 @@ def _draw_data_line(axes: Axes, data_success: float, *, below: bool) -> None:
 
 def _draw_lines(axes: Axes, points: Sequence[Point], bands: Sequence[Band]) -> None:
     colours = _colours([*bands, *(Band(point.phase, 0, 0) for point in points)])
-    # A thin thread joins the phases: it is one run.
-    axes.plot([p.update for p in points], [p.success for p in points], color=_GRID, linewidth=1.5, zorder=2)
-    for phase, group in groupby(points, key=lambda point: point.phase):
-        run = list(group)
-        updates = [point.update for point in run]
-        if len(run) == 1:  # nothing to shade between: an upright bar
-            axes.vlines(updates, run[0].low, run[0].high, color=colours[phase], alpha=0.3, linewidth=4)
-        axes.fill_between(
-            updates,
-            [point.low for point in run],
-            [point.high for point in run],
-            color=colours[phase],
-            alpha=0.16,
-            linewidth=0,
-            zorder=1,
-        )
-        axes.plot(
-            updates,
-            [point.success for point in run],
-            color=colours[phase],
-            linewidth=2.2,
-            marker="o",
-            markersize=4.5,
-            markeredgecolor="white",
-            markeredgewidth=0.8,
-            solid_capstyle="round",
-            zorder=4,
-            clip_on=False,
-        )
+    main = {band.phase for band in bands}
+    for phase in dict.fromkeys(point.phase for point in points):
+        run = [point for point in points if point.phase == phase]
+        _draw_thread(axes, run[0], points, main)
+        _draw_phase(axes, run, colours[phase])
+        if phase not in main:
+            # A little higher than its point: the line of the data's own success is often there.
+            words = f"{phase_label(phase)} {_percent(run[-1].success)}"
+            _say(axes, run[-1], words, colours[phase], size=9, rise=9)
     axes.text(
         0.99, 0.02, "shaded: 95 % interval", transform=axes.transAxes, ha="right", fontsize=8, color=_FAINT
     )
-    final = points[-1]
+    final = max((point for point in points if point.phase in main), key=lambda point: point.update)
+    _say(axes, final, _percent(final.success), colours[final.phase], size=11)
+
+
+def _draw_thread(axes: Axes, first: Point, points: Sequence[Point], main: set[str]) -> None:
+    """Join a phase to the point it went on from: the latest one before it, of the main line where two are."""
+    before = [p for p in points if p.update < first.update and p.phase != first.phase]
+    if before:
+        origin = max(before, key=lambda point: (point.update, point.phase in main))
+        axes.plot(
+            [origin.update, first.update],
+            [origin.success, first.success],
+            color=_GRID,
+            linewidth=1.5,
+            zorder=2,
+        )
+
+
+def _draw_phase(axes: Axes, run: Sequence[Point], colour: str) -> None:
+    updates = [point.update for point in run]
+    if len(run) == 1:  # nothing to shade between: an upright bar
+        axes.vlines(updates, run[0].low, run[0].high, color=colour, alpha=0.3, linewidth=4)
+    axes.fill_between(
+        updates,
+        [point.low for point in run],
+        [point.high for point in run],
+        color=colour,
+        alpha=0.16,
+        linewidth=0,
+        zorder=1,
+    )
+    axes.plot(
+        updates,
+        [point.success for point in run],
+        color=colour,
+        linewidth=2.2,
+        marker="o",
+        markersize=4.5,
+        markeredgecolor="white",
+        markeredgewidth=0.8,
+        solid_capstyle="round",
+        zorder=4,
+        clip_on=False,
+    )
+
+
+def _say(axes: Axes, point: Point, text: str, colour: str, *, size: int, rise: int = 0) -> None:
     axes.annotate(
-        f"{final.success:.0%}".replace("%", " %"),
-        (final.update, final.success),
-        xytext=(8, 0),
+        text,
+        (point.update, point.success),
+        xytext=(8, rise),
         textcoords="offset points",
         va="center",
-        fontsize=11,
+        fontsize=size,
         fontweight="bold",
-        color=colours[final.phase],
+        color=colour,
         zorder=5,
     )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
 
 
 def _colours(bands: Sequence[Band]) -> dict[str, str]:

@@ -1,0 +1,22 @@
+"""Makes this folder's helper module importable under importlib mode, and keeps one dataset for its tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_run import SmallRun, write_config  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def small(tiny_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
+    """A configuration that learns nothing in seconds, with its dataset; nobody writes into that."""
+    pytest.importorskip("vlmq_env_cards")
+    folder = tmp_path_factory.mktemp("small")
+    small = SmallRun(write_config(folder / "config.yaml", tiny_directory), folder)
+    assert small.vlmq("collect", folder / "making_the_dataset") == 0
+    return small
