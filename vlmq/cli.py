@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _dispatch(args)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("vlmq: stopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("; ".join(["vlmq: stopped", *getattr(stop, "__notes__", [])]), file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader went away, as in `vlmq envs | head`; nothing is left to say, at exit neither.

@@ -15,7 +15,7 @@ N is the number of environments of a pool; text and action are fixed-capacity UT
 | turn             | int32   | (N,)         | env/bridge   | actor, assemble |
 | action_ok        | bool    | (N,)         | env/bridge   | assemble |
 | success          | bool    | (N,)         | env/bridge   | assemble |
-| failed           | bool    | (N,)         | env/bridge   | assemble: drop and count |
+| failed           | bool    | (N,)         | env/bridge   | actor: ask nothing; assemble: drop |
 | action           | uint8   | (N, bytes)   | rollout/actor | env/bridge, assemble |
 | action_length    | int32   | (N,)         | rollout/actor | env/bridge, assemble |
 | reply            | int32   | (N, tokens)  | rollout/actor | assemble |

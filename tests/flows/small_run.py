@@ -116,7 +116,7 @@ class Recorder(L.Callback):
     seen: list[Seen] = []  # noqa: RUF012  # the command line builds the callback, a test reads this
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
-        state = pl_module.actor_critic.state_dict()
+        state = dict(pl_module.actor_critic.named_parameters())
         shown = {**batch.inputs, "tokens": batch.tokens, "reward": batch.reward}
         self.seen.append(Seen(pl_module.schedule.phase.name, fingerprint(state), fingerprint(shown)))
 

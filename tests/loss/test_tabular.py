@@ -79,10 +79,6 @@ def _longer(observation: int, reply: Reply) -> Step:
     return Step(1.0 if len(reply) == 3 else 0.0, None)
 
 
-@pytest.mark.xfail(
-    reason="training_step divides a token's critic loss by its reply's length, which the token cannot know",
-    strict=True,
-)
 def test_reply_length_does_not_bias_monte_carlo_values() -> None:
     # After the first A, half of the replies end (2 tokens, worth 0) and half go on (3 tokens, worth 1):
     # Q(A) = 1/2 whatever a reply's tokens weigh in the loss.

@@ -133,6 +133,7 @@ class PoolEnv(EnvBase):
         lengths[0] = 0
         flags = np.zeros((5, n), bool)  # action_ok, success, terminated, truncated, done
         reward = np.zeros(n, np.float32)
+        draws = counter.bits(self._seed, self._turn, _RANDOM_ACTION)
         for slot, step in enumerate(self._steps):
             if step is None or self._failed[slot]:
                 # An idle slot, or a broken one, ends at once: the next reset may give it an episode.
@@ -142,8 +143,7 @@ class PoolEnv(EnvBase):
                 image[slot] = step.observation.image
             lengths[0, slot] = _write(text[slot], step.observation.text, "text", "text_bytes")
             if step.legal_actions:
-                key = counter.bits(int(self._seed[slot]), int(self._turn[slot]), _RANDOM_ACTION)
-                choice = step.legal_actions[int(key % np.uint64(len(step.legal_actions)))]
+                choice = step.legal_actions[int(draws[slot]) % len(step.legal_actions)]
                 lengths[1, slot] = _write(random_action[slot], choice, "a legal action", "action_bytes")
             if step.expert is not None:
                 lengths[2, slot] = _write(expert_action[slot], step.expert, "the expert's action", "action_bytes")

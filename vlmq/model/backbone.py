@@ -48,7 +48,8 @@ class Backbone(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model
+        # `from_pretrained` gives models in evaluation mode.
+        self.model = model.train()
         head = model.get_output_embeddings()
         if head is None or not hasattr(model, "model"):
             raise ModelError(

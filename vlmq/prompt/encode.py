@@ -35,6 +35,7 @@ Pixels = dict[str, NDArray[Any]]
 
 _MARK = "\u241f"  # a character that no template contains
 _CACHE_SIZE = 8192
+_WORD = 2**64 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ class Encoder:
         self._special = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
         self.prefix_stable = self._is_prefix_stable()
         self._ids: OrderedDict[tuple[Any, ...], NDArray[np.int32]] = OrderedDict()
+        self._texts: OrderedDict[bytes, str] = OrderedDict()
         self._tables: dict[tuple[int, ...], tuple[NDArray[np.float32], Pixels] | None] = {}
         self._stacked: bool | None = None
 
@@ -120,14 +122,13 @@ class Encoder:
         ids = self._ids.get(key)
         if ids is None:
             ids = self._prompt_ids(observation, first)
-            self._remember(key, ids)
-        if observation.image is None:
-            return Segment(ids, None, zlib.adler32(ids.tobytes()))
-        pixels = self.pixels(observation.image)
+            _remember(self._ids, key, ids)
         checksum = zlib.adler32(ids.tobytes())
-        for name in sorted(pixels):
-            checksum = zlib.adler32(np.ascontiguousarray(pixels[name]).view(np.uint8).reshape(-1), checksum)
-        return Segment(ids, pixels, checksum)
+        if observation.image is None:
+            return Segment(ids, None, checksum)
+        pixels = self.pixels(observation.image)
+        checksum = zlib.adler32(observation.image.tobytes(), checksum)
+        return Segment(ids, pixels, (checksum << 32) ^ _fold(pixels["pixel_values"]))
 
     def reply(self, text: str) -> NDArray[np.int32]:
         """Ids of a reply that no model sampled, end token included."""
@@ -136,17 +137,22 @@ class Encoder:
         if ids is None:
             body = self.tokenizer(self._disarm(text), add_special_tokens=False)["input_ids"]
             ids = np.asarray([*body, self.end_id], np.int32)
-            self._remember(key, ids)
+            _remember(self._ids, key, ids)
         return ids
 
     def decode(self, ids: NDArray[np.int32]) -> str:
         """The text of reply ids, without the end token."""
-        body = ids[:-1] if len(ids) and ids[-1] == self.end_id else ids
-        return str(
-            self.tokenizer.decode(
-                body.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        key = ids.tobytes()
+        text = self._texts.get(key)
+        if text is None:
+            body = ids[:-1] if len(ids) and ids[-1] == self.end_id else ids
+            text = str(
+                self.tokenizer.decode(
+                    body.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
+                )
             )
-        )
+            _remember(self._texts, key, text)
+        return text
 
     def pixels(self, image: NDArray[np.uint8]) -> Pixels:
         """What the image processor makes of one picture of shape (H, W, 3)."""
@@ -156,7 +162,9 @@ class Encoder:
         if table is None:
             return self._process(image)
         values, constants = table
-        plane = np.stack([values[channel][image[..., channel]] for channel in range(3)])
+        plane = np.empty((3, *image.shape[:2]), values.dtype)
+        for channel in range(3):
+            np.take(values[channel], image[..., channel], out=plane[channel], mode="clip")
         like = constants["pixel_values"]
         return {**constants, "pixel_values": plane.reshape(like.shape)}
 
@@ -269,11 +277,6 @@ class Encoder:
         template = str(getattr(self.processor, "chat_template", "") or self.tokenizer.chat_template)
         return hashlib.blake2b((tokens + template).encode(), digest_size=8).hexdigest()
 
-    def _remember(self, key: tuple[Any, ...], ids: NDArray[np.int32]) -> None:
-        self._ids[key] = ids
-        if len(self._ids) > _CACHE_SIZE:
-            self._ids.popitem(last=False)
-
     def _process(self, image: NDArray[np.uint8]) -> Pixels:
         made = self.processor.image_processor(images=[[_as_picture(image)]], return_tensors="np")
         arrays = {name: np.asarray(value) for name, value in made.items() if isinstance(value, np.ndarray)}
@@ -301,6 +304,21 @@ class Encoder:
         return (table, expected) if same and constants else None
 
 
+def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    """Keep a value, and let the oldest go where there are too many."""
+    kept[key] = value
+    if len(kept) > _CACHE_SIZE:
+        kept.popitem(last=False)
+
+
+def _fold(values: NDArray[Any]) -> int:
+    """A quick checksum of an array's bytes: their sum as 64-bit words, or Adler-32 where they are no such words."""
+    flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    if flat.size % 8:
+        return zlib.adler32(flat.tobytes())
+    return int(np.add.reduce(flat.view(np.uint64)))
+
+
 def _as_picture(image: NDArray[np.uint8]) -> Any:
     from PIL import Image
 
@@ -311,7 +329,7 @@ def digest(segments: list[Segment], replies: list[NDArray[np.int32]]) -> int:
     """Fingerprint of a context: prompts and replies in order, ids and pixels."""
     value = 1
     for index, segment in enumerate(segments):
-        value = zlib.adler32(segment.checksum.to_bytes(8, "little"), value)
+        value = zlib.adler32((segment.checksum & _WORD).to_bytes(8, "little"), value)
         if index < len(replies):
             value = zlib.adler32(np.ascontiguousarray(replies[index], np.int32).tobytes(), value)
     return value

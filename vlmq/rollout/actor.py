@@ -40,7 +40,7 @@ class Actor(TensorDictModuleBase):
         has_image: bool,
     ) -> None:
         super().__init__()
-        self.in_keys = [keys.IMAGE, keys.TEXT, keys.TEXT_LENGTH, keys.EPISODE, keys.TURN]
+        self.in_keys = [keys.IMAGE, keys.TEXT, keys.TEXT_LENGTH, keys.EPISODE, keys.TURN, keys.FAILED]
         self.out_keys = [
             keys.ACTION, keys.ACTION_LENGTH, keys.REPLY, keys.REPLY_LENGTH, keys.LOGPROB,
             keys.PARSED, keys.DIGEST, keys.SOURCE,
@@ -57,7 +57,9 @@ class Actor(TensorDictModuleBase):
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         view = {name: tensordict[name].numpy() for name in (*self.in_keys, *_SCRIPTED)}
         episodes = view[keys.EPISODE].reshape(-1)
-        slots = [int(slot) for slot in np.flatnonzero(episodes >= 0)]
+        # Nothing is asked of a slot that idles, nor of one whose environment broke at its reset.
+        live = (episodes >= 0) & ~view[keys.FAILED].reshape(-1)
+        slots = [int(slot) for slot in np.flatnonzero(live)]
         contexts = [self._context(slot, view) for slot in slots]
         replies = self.policy.replies(contexts or self._bystander(view))[: len(contexts)]
         n = len(episodes)

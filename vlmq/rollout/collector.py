@@ -83,6 +83,7 @@ class Player:
             track_traj_ids=False,
             trust_policy=True,
             return_same_td=True,
+            auto_register_policy_transforms=False,
             split_trajs=False,
         )
         self._frames: Iterator[Any] | None = None

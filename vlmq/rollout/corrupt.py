@@ -36,7 +36,7 @@ def corrupt(action: str, encoder: Encoder, key: tuple[int, ...]) -> NDArray[np.i
     first = int(counter.bits(*key, _CORRUPT) % np.uint64(_KINDS))
     for attempt in range(_KINDS):
         kind = (first + attempt) % _KINDS
-        ids = _garble(kind, clean, encoder, float(counter.uniform(*key, _CORRUPT, kind)))
+        ids = _garble(kind, action, clean, encoder, float(counter.uniform(*key, _CORRUPT, kind)))
         if not _means(encoder.decode(ids), action, encoder):
             return ids
     raise AssertionError("extra text always changes what a reply means")
@@ -47,17 +47,13 @@ def _means(reply: str, action: str, encoder: Encoder) -> bool:
     return isinstance(parsed, Parsed) and (encoder.reply_format != "plain" or parsed.action == action)
 
 
-def _garble(kind: int, clean: str, encoder: Encoder, draw: float) -> NDArray[np.int32]:
+def _garble(kind: int, action: str, clean: str, encoder: Encoder, draw: float) -> NDArray[np.int32]:
     ids = encoder.reply(clean)
     body = ids[:-1]
     if kind == 0:
-        places = [i for i in range(len(body) - 1) if body[i] != body[i + 1]]
-        if not places:
-            return ids
-        place = places[int(draw * len(places))]
-        swapped = ids.copy()
-        swapped[[place, place + 1]] = swapped[[place + 1, place]]
-        return swapped
+        swaps = [_swapped(ids, place) for place in range(len(body) - 1)]
+        swaps = [swap for swap in swaps if not _means(encoder.decode(swap), action, encoder)]
+        return swaps[int(draw * len(swaps))] if swaps else ids
     if kind == 1:
         keep = int(draw * len(body))
         return np.concatenate([body[:keep], ids[-1:]])
@@ -71,3 +67,9 @@ def _garble(kind: int, clean: str, encoder: Encoder, draw: float) -> NDArray[np.
         return encoder.reply("".join(letters))
     words = _EXTRA[int(draw * len(_EXTRA))]
     return encoder.reply(f"{words} {clean}" if draw * 97 % 1 < 0.5 else f"{clean} {words}")
+
+
+def _swapped(ids: NDArray[np.int32], place: int) -> NDArray[np.int32]:
+    swapped = ids.copy()
+    swapped[[place, place + 1]] = swapped[[place + 1, place]]
+    return swapped

@@ -27,6 +27,10 @@ class Reporter(L.Callback):
         if trainer.state.fn != "validate":
             self._write(Path(trainer.default_root_dir), pl_module)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Whatever the interval between checkpoints, the last one holds the end."""
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / FOLDER / "last.ckpt")
+
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         run_dir = Path(trainer.default_root_dir)
@@ -39,6 +43,14 @@ class Reporter(L.Callback):
         print(f"\n{pl_module.schedule.made} updates in {minutes:.1f} minutes{lost}. Results and curve: {run_dir}")
         if pl_module.points:
             print(f"Next: vlmq validate --config {run_dir}/config.yaml --ckpt_path last")
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Whoever presses Ctrl-C learns how to go on."""
+        run_dir = Path(trainer.default_root_dir)
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
+            there = (run_dir / FOLDER / "last.ckpt").is_file()
+            go_on = f"go on with: vlmq fit --config {run_dir / 'config.yaml'} --ckpt_path last"
+            exception.add_note(go_on if there else "there is no checkpoint yet: the same command starts the run again")
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:

@@ -39,6 +39,8 @@ class VlmqTrainer(L.Trainer):
             checkpoint_every: updates between writes of `last.ckpt`.
             kwargs: see `lightning.Trainer`.
         """
+        if kwargs.get("accumulate_grad_batches", 1) != 1:
+            raise UserError("trainer.accumulate_grad_batches must stay 1: one batch is one update; change data.batch_size.")
         run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
         kwargs["default_root_dir"] = str(run_dir)
         if kwargs.get("logger") in (None, True):
@@ -126,16 +128,23 @@ def main(args: list[str]) -> int:
     for pattern in _QUIET:
         warnings.filterwarnings("ignore", message=pattern)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_worth_saying)
     # Processes that a strategy launches run the same command line again, so it is put where they look.
     sys.argv[1:] = [_with_config(a, before) for before, a in zip(["", *args], args, strict=False)]
-    VlmqCLI(
-        VlmqModule,
-        VlmqDataModule,
-        trainer_class=VlmqTrainer,
-        save_config_callback=SaveConfig,
-        seed_everything_default=1,
-        parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
-    )
+    try:
+        VlmqCLI(
+            VlmqModule,
+            VlmqDataModule,
+            trainer_class=VlmqTrainer,
+            save_config_callback=SaveConfig,
+            seed_everything_default=1,
+            parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
+        )
+    except SystemExit as stop:
+        # Lightning makes an exit code of its own out of Ctrl-C.
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
     return 0
 
 
@@ -194,6 +203,12 @@ def _move_aside(run_dir: Path) -> None:
 
 
 _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Neither advertisements nor the end of the one epoch that a run is."""
+    said = record.getMessage()
+    return "Tip:" not in said and "`max_epochs=1` reached" not in said
+
 
 _QUIET = (
     ".*does not have many workers.*",

@@ -191,7 +191,9 @@ class VlmqModule(L.LightningModule):
         if phase.critic:
             targets, known = self.targets(batch, output)
             critic_loss = torch.where(known, critic.squared_error(output.q, targets), 0.0)
-            critic_mean = masked.sum_over_replies(critic_loss, batch.reply, batch.num_replies) / replies
+            # Every token weighs the same here: weights that depend on a reply's length would bias its targets,
+            # which depend on how the reply goes on.
+            critic_mean = critic_loss.sum() / sync.total(len(batch.tokens))
             loss = loss + self.critic_weight * critic_mean
             metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
         else:

@@ -51,7 +51,8 @@ class Curriculum:
         dialogues: ask several questions about each picture of two numbers: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues or none is, so that a batch
             of them wastes little on padding.
-        easy: over this many episodes plain black-and-white digits give way to the whole curriculum.
+        easy: with dialogues, the first so many episodes are plain black-and-white digits, which over the next so
+            many give way to the whole curriculum.
     """
 
     def __init__(
@@ -99,14 +100,14 @@ class Curriculum:
         if not self.dialogues:
             skill = rng.choices(self.skills, cum_weights=self._bounds)[0]
             return skill, _SHARES[skill][0]
+        if rng.random() < 2.0 - index / max(1, self.easy):
+            return "plain_digits", number_scenes.plain_dialogue
         block = self._stream(f"block {index // self.block}")
         skill = block.choices(self.skills, cum_weights=self._bounds)[0]
         if skill not in _DIALOGUES:
             others = [name for name in self.skills if name not in _DIALOGUES]
             skill = rng.choices(others, [_SHARES[name][1] for name in others])[0]
             return skill, _SHARES[skill][0]
-        if index < self.easy and rng.random() > index / self.easy:
-            return "plain_digits", number_scenes.plain_dialogue
         return skill, _DIALOGUES[skill]
 
     def _stream(self, name: str) -> Random:

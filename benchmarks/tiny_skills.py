@@ -1,0 +1,80 @@
+"""Held-out accuracy of the tiny model, skill by skill: greedy generation, exact match.
+
+    python benchmarks/tiny_skills.py runs/pretrain_tiny            # a run
+    python benchmarks/tiny_skills.py pkg:vlmq_model_tiny           # shipped weights, or any model directory
+
+Pictures are drawn from the curriculum's `test` split, which shares no draw with training. In dialogues the last
+question counts; the answers before it are the true ones. With `--export DIR` the model is also written as a plain
+Hugging Face directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from vlmq_model_tiny.curriculum import SKILLS, Curriculum
+
+import vlmq
+from vlmq.data.batch import context_row
+from vlmq.model.backbone import Backbone, load_backbone, locate
+from vlmq.model.generate import Sampling, sample_replies
+from vlmq.prompt.encode import Encoder
+from vlmq.report.stats import wilson
+
+
+def main() -> None:
+    """Print a table of accuracies."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", help="a run's folder, a model directory, or pkg:module")
+    parser.add_argument("--episodes", type=int, default=500, help="questions of each skill")
+    parser.add_argument("--skills", nargs="+", default=list(SKILLS))
+    parser.add_argument("--export", type=Path, help="write the model as a Hugging Face directory")
+    parser.add_argument("--json", type=Path, help="write the accuracies here")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    backbone, encoder = _load(arguments)
+    results = {}
+    for skill in arguments.skills:
+        right = accuracy(backbone, encoder, skill, arguments.episodes)
+        interval = wilson(right, arguments.episodes)
+        results[skill] = interval.value
+        print(f"{skill:14} {100 * interval.value:5.1f} %  [{100 * interval.low:5.1f}, {100 * interval.high:5.1f}]")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def accuracy(backbone: Backbone, encoder: Encoder, skill: str, episodes: int, batch: int = 100) -> int:
+    """How many of a skill's test questions are answered word for word."""
+    curriculum = Curriculum(split="test", skills=(skill,))
+    sampling = Sampling(8, 0.0, encoder.end_id, encoder.pad_id, encoder.banned_ids)
+    right = 0
+    for start in range(0, episodes, batch):
+        asked = [curriculum.episode(index) for index in range(start, min(episodes, start + batch))]
+        rows = []
+        for episode in asked:
+            segments = [encoder.prompt(t.observation, first=i == 0) for i, t in enumerate(episode.turns)]
+            rows.append(context_row(segments, [encoder.reply(t.reply) for t in episode.turns[:-1]]))
+        inputs = encoder.collate(rows, left=True)
+        replies, _ = sample_replies(backbone, inputs, np.zeros((len(rows), 1), np.int64), sampling)
+        right += sum(
+            encoder.decode(ids) == episode.turns[-1].reply for ids, episode in zip(replies, asked, strict=True)
+        )
+    return right
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Backbone, Encoder]:
+    if (Path(arguments.model) / "checkpoints").is_dir():
+        agent = vlmq.load(arguments.model)
+        if arguments.export:
+            agent.export(arguments.export)
+        return agent.model.backbone, agent.encoder
+    backbone = load_backbone(arguments.model)
+    return backbone.eval(), Encoder.load(locate(arguments.model), "plain")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""One small configuration through collect, fit and validate: what each leaves behind, and that it is what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from small_run import PHASES, UPDATES, Recorder, Seen, SmallRun, fingerprint, logged
+
+from vlmq.data.store import EpisodeStore
+from vlmq.report.results import Row, read_results
+
+EVERYBODY = ("--data.evaluation.policies", "[model, base, random, expert]")
+
+
+@pytest.fixture(scope="module")
+def finished(small: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Seen]]:
+    """A run from start to end, and what each update started from."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    Recorder.seen.clear()
+    assert small.vlmq("fit", run_dir, "--trainer.callbacks+=small_run.Recorder") == 0
+    return run_dir, list(Recorder.seen)
+
+
+@pytest.fixture(scope="module")
+def run_dir(finished: tuple[Path, list[Seen]]) -> Path:
+    return finished[0]
+
+
+@pytest.fixture(scope="module")
+def seen(finished: tuple[Path, list[Seen]]) -> list[Seen]:
+    return finished[1]
+
+
+def test_collect_makes_the_dataset_that_fit_then_learns_from(small: SmallRun, run_dir: Path) -> None:
+    store = EpisodeStore.open(small.folder / "dataset")
+    assert sorted(store.table["index"].tolist()) == list(range(24))
+    assert store.verify() == []
+    assert not (run_dir / "dataset").exists()
+    assert {turn.source for episode in store for turn in episode.turns} == {"random", "corrupted"}
+
+
+def test_the_results_have_a_row_for_the_data_and_one_for_each_branch(small: SmallRun, run_dir: Path) -> None:
+    rows = json.loads((run_dir / "results.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["data", *PHASES]
+    for row in rows:
+        assert 0 <= row["low"] <= row["success"] <= row["high"] <= 1
+        assert 0 <= row["syntax"] <= 1
+        # Ten turns of at most -1 each; the goal is worth 1.
+        assert -10 <= row["return"] <= 1
+        assert row["seed"] == 1
+        assert row["episodes"] == (24 if row["name"] == "data" else 6)
+    store = EpisodeStore.open(small.folder / "dataset")
+    assert rows[0]["success"] == pytest.approx(sum(episode.success for episode in store) / 24)
+    assert rows[0]["return"] == pytest.approx(sum(episode.episode_return for episode in store) / 24)
+
+
+def test_the_curve_is_a_picture(run_dir: Path) -> None:
+    with Image.open(run_dir / "curve.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 300
+
+
+def test_every_update_is_logged_with_its_pass_rate(run_dir: Path) -> None:
+    lines = logged(run_dir)
+    assert len(lines) == UPDATES
+    for line in lines.values():
+        assert 0 <= line["pass_rate"] <= 1
+        assert "pass_rate/random" in line or "pass_rate/model" in line
+    unfiltered = [line["pass_rate"] for line in lines.values() if line["phase"] <= 1]
+    assert unfiltered == [1.0] * (PHASES["warmup"] + PHASES["sft"])
+
+
+def test_checkpoints_of_the_end_and_of_the_best_evaluation_remain(run_dir: Path) -> None:
+    last, best = (
+        torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=False)["vlmq"]["schedule"]
+        for name in ("last", "best")
+    )
+    assert last["made"] == UPDATES
+    assert best["made"] in (4, 12, 16, 20), "the best is never taken from the baseline"
+    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_own_play_is_kept_whole_and_numbered(run_dir: Path) -> None:
+    store = EpisodeStore.open(run_dir / "replay")
+    assert store.verify() == []
+    assert sorted(store.table["index"].tolist()) == list(range(16)), "4 rounds of 4"
+
+
+def test_sft_and_afsft_start_from_the_same_weights_and_see_the_same_batches(seen: list[Seen]) -> None:
+    sft = [update for update in seen if update.phase == "sft"]
+    afsft = [update for update in seen if update.phase == "afsft_offline"]
+    assert [update.batch for update in sft] == [update.batch for update in afsft]
+    assert len({update.batch for update in sft}) == 4
+    assert sft[0].weights == afsft[0].weights
+    assert sft[1].weights != afsft[1].weights, "SFT trains no critic, so that one update tells them apart"
+
+
+def test_the_baseline_leaves_the_state_that_others_start_from_intact(run_dir: Path, seen: list[Seen]) -> None:
+    kept = torch.load(run_dir / "phases" / "warmup.pt", weights_only=True)["parameters"]
+    starts = {phase: next(u for u in seen if u.phase == phase).weights for phase in PHASES}
+    assert starts["sft"] == starts["afsft_offline"] == fingerprint(kept)
+    assert starts["warmup"] != starts["sft"]
+    assert starts["afsft_online"] not in {u.weights for u in seen if u.phase != "afsft_online"}
+
+
+def test_the_kept_configuration_gives_the_same_run_again(small: SmallRun, run_dir: Path) -> None:
+    kept = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert [phase["name"] for phase in kept["model"]["phases"]] == list(PHASES)
+    again = SmallRun(run_dir / "config.yaml", small.folder)
+    assert again.vlmq("validate", run_dir, "--ckpt_path", "last", "--data.evaluation.final_episodes", "2") == 0
+
+
+def _table(run_dir: Path, small: SmallRun, *options: str) -> list[Row]:
+    assert small.vlmq("validate", run_dir, "--ckpt_path", "last", *EVERYBODY, *options) == 0
+    return read_results(run_dir / "validate.json")
+
+
+def test_validate_gives_the_same_table_for_the_same_seed_in_any_process(small: SmallRun, run_dir: Path) -> None:
+    here = _table(run_dir, small)
+    assert [row.name for row in here] == ["model", "base", "random", "expert"]
+    assert here[-1].success == 1.0
+    trained = next(row for row in read_results(run_dir / "results.json") if row.name == "afsft_online")
+    assert (here[0].success, here[0].episode_return) == (trained.success, trained.episode_return)
+    (run_dir / "validate.json").unlink()
+    other = small.start("validate", run_dir, "--ckpt_path", "last", *EVERYBODY)
+    out, err = other.communicate(timeout=300)
+    assert other.returncode == 0, err
+    assert read_results(run_dir / "validate.json") == here
+    for name in ("model", "base", "random", "expert"):
+        assert any(line.startswith(name) for line in out.splitlines()), out
+
+
+def test_another_seed_plays_other_episodes(small: SmallRun, run_dir: Path) -> None:
+    policies = ("--data.evaluation.policies", "[random]", "--data.evaluation.final_episodes", "30")
+    tables: list[Any] = [
+        _table(run_dir, small, *policies, *options)
+        for options in ([], ["--seed_everything", "2"], ["--data.evaluation.seed", "1"])
+    ]
+    returns = [(rows[0].episode_return, rows[0].extras["turns"]) for rows in tables]
+    assert len(set(returns)) == 3, returns
+    assert [rows[0].seed for rows in tables] == [1, 2, 1]
+
+
+def test_a_second_fit_into_the_same_folder_keeps_the_earlier_run(
+    small: SmallRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    assert small.vlmq("fit", run_dir, "--trainer.max_steps", "2") == 0
+    first = (run_dir / "checkpoints" / "last.ckpt").stat()
+    assert small.vlmq("fit", run_dir, "--trainer.max_steps", "2") == 0
+    kept = (tmp_path / "run-1" / "checkpoints" / "last.ckpt").stat()
+    assert (kept.st_ino, kept.st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    assert (run_dir / "checkpoints" / "last.ckpt").is_file()
+    assert f"it is now {tmp_path / 'run-1'}" in capfd.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["run", "run-1"]
