@@ -20,6 +20,7 @@ from vlmq.prompt.encode import Encoder
 from vlmq.rollout.collector import Player
 from vlmq.rollout.policies import Context, Reply, scripted_reply
 
+
 class Constant:
     """Replies the same to every context."""
 

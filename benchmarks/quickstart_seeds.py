@@ -42,7 +42,9 @@ def main() -> None:
     arguments = parser.parse_args()
     for seed in arguments.seeds:
         if (arguments.variant, str(seed)) not in {(r["variant"], r["seed"]) for r in read(arguments.csv)}:
-            append(arguments.csv, run(arguments.variant, seed, arguments.runs / f"{arguments.variant}-{seed}"))
+            append(
+                arguments.csv, run(arguments.variant, seed, arguments.runs / f"{arguments.variant}-{seed}")
+            )
     summarise(read(arguments.csv))
 
 

@@ -42,7 +42,9 @@ def main() -> None:
         right = accuracy(backbone, encoder, skill, arguments.episodes)
         interval = wilson(right, arguments.episodes)
         results[skill] = interval.value
-        print(f"{skill:14} {100 * interval.value:5.1f} %  [{100 * interval.low:5.1f}, {100 * interval.high:5.1f}]")
+        print(
+            f"{skill:14} {100 * interval.value:5.1f} %  [{100 * interval.low:5.1f}, {100 * interval.high:5.1f}]"
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
@@ -61,7 +63,8 @@ def accuracy(backbone: Backbone, encoder: Encoder, skill: str, episodes: int, ba
         inputs = encoder.collate(rows, left=True)
         replies, _ = sample_replies(backbone, inputs, np.zeros((len(rows), 1), np.int64), sampling)
         right += sum(
-            encoder.decode(ids) == episode.turns[-1].reply for ids, episode in zip(replies, asked, strict=True)
+            encoder.decode(ids) == episode.turns[-1].reply
+            for ids, episode in zip(replies, asked, strict=True)
         )
     return right
 

@@ -153,7 +153,9 @@ def test_an_environment_that_breaks_once_is_played_again(trouble: str, tiny_enco
 def test_one_that_keeps_breaking_is_given_up_and_counted_and_others_are_unaffected(
     trouble: str, tiny_encoder: Encoder
 ) -> None:
-    policy = Says(tiny_encoder, lambda episode, turn: "raise" if (episode, turn) == (2, 1) else ("go", "win")[turn])
+    policy = Says(
+        tiny_encoder, lambda episode, turn: "raise" if (episode, turn) == (2, 1) else ("go", "win")[turn]
+    )
     episodes, discarded = _play(trouble, tiny_encoder, policy, range(5))
     assert [index for index, _ in discarded] == [2]
     assert "wheel came off" in discarded[0][1]
@@ -195,7 +197,9 @@ def _facts(episode: Episode) -> object:
     return episode.index, episode.seed, shown, turns, episode.terminated, episode.truncated, episode.success
 
 
-def test_a_worker_that_dies_costs_one_try_of_one_episode(trouble: str, tiny_encoder: Encoder, tmp_path: Path) -> None:
+def test_a_worker_that_dies_costs_one_try_of_one_episode(
+    trouble: str, tiny_encoder: Encoder, tmp_path: Path
+) -> None:
     flag = tmp_path / "died"
 
     def action(episode: int, turn: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_run import SmallRun, write_config  # noqa: E402
+from small_run import SmallRun, write_config
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,9 @@ def logged(run_dir: Path) -> dict[int, dict[str, float]]:
             for row in csv.DictReader(file):
                 if row.get("train/actor_loss"):
                     found[int(row["step"])] = {
-                        name: float(value) for name, value in row.items() if value and name not in ("step", "epoch")
+                        name: float(value)
+                        for name, value in row.items()
+                        if value and name not in ("step", "epoch")
                     }
     return found
 

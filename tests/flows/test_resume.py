@@ -21,7 +21,9 @@ def uninterrupted(small: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> 
     return run_dir
 
 
-def _stop(small: SmallRun, run_dir: Path, when: Callable[[], bool], how: signal.Signals) -> tuple[int, str, str]:
+def _stop(
+    small: SmallRun, run_dir: Path, when: Callable[[], bool], how: signal.Signals
+) -> tuple[int, str, str]:
     """Start a fit, send it a signal once `when` holds; gives exit code, output and complaints."""
     process = small.start("fit", run_dir)
     # The limit only ends a run in which `when` never comes true.
@@ -45,7 +47,8 @@ def _check_same(run_dir: Path, uninterrupted: Path) -> None:
     assert sorted(second.table["index"].tolist()) == list(range(16))
     for index in range(16):
         ids = [
-            [turn.reply_ids.tolist() for turn in store[store.position_of(index) or 0].turns] for store in (first, second)
+            [turn.reply_ids.tolist() for turn in store[store.position_of(index) or 0].turns]
+            for store in (first, second)
         ]
         assert ids[0] == ids[1], f"episode {index}"
     rows = [
@@ -93,7 +96,9 @@ def test_a_run_may_be_cut_and_continued_again_and_again(
     _check_same(run_dir, uninterrupted)
 
 
-def test_ctrl_c_says_how_to_go_on_and_exits_with_130(small: SmallRun, uninterrupted: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on_and_exits_with_130(
+    small: SmallRun, uninterrupted: Path, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     last = run_dir / "checkpoints" / "last.ckpt"
     code, _, err = _stop(small, run_dir, last.is_file, signal.SIGINT)
@@ -104,7 +109,9 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_130(small: SmallRun, uninterrup
     _check_same(run_dir, uninterrupted)
 
 
-def test_ctrl_c_before_the_first_checkpoint_says_that_the_run_starts_anew(small: SmallRun, tmp_path: Path) -> None:
+def test_ctrl_c_before_the_first_checkpoint_says_that_the_run_starts_anew(
+    small: SmallRun, tmp_path: Path
+) -> None:
     run_dir = tmp_path / "run"
     code, _, err = _stop(small, run_dir, (run_dir / "config.yaml").is_file, signal.SIGINT)
     assert code == 130

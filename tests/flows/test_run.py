@@ -114,7 +114,9 @@ def test_the_kept_configuration_gives_the_same_run_again(small: SmallRun, run_di
     kept = yaml.safe_load((run_dir / "config.yaml").read_text())
     assert [phase["name"] for phase in kept["model"]["phases"]] == list(PHASES)
     again = SmallRun(run_dir / "config.yaml", small.folder)
-    assert again.vlmq("validate", run_dir, "--ckpt_path", "last", "--data.evaluation.final_episodes", "2") == 0
+    assert (
+        again.vlmq("validate", run_dir, "--ckpt_path", "last", "--data.evaluation.final_episodes", "2") == 0
+    )
 
 
 def _table(run_dir: Path, small: SmallRun, *options: str) -> list[Row]:
@@ -122,7 +124,9 @@ def _table(run_dir: Path, small: SmallRun, *options: str) -> list[Row]:
     return read_results(run_dir / "validate.json")
 
 
-def test_validate_gives_the_same_table_for_the_same_seed_in_any_process(small: SmallRun, run_dir: Path) -> None:
+def test_validate_gives_the_same_table_for_the_same_seed_in_any_process(
+    small: SmallRun, run_dir: Path
+) -> None:
     here = _table(run_dir, small)
     assert [row.name for row in here] == ["model", "base", "random", "expert"]
     assert here[-1].success == 1.0

@@ -222,10 +222,12 @@ def _link(rows: list[Row], chains: list[_Chain], encoder: Encoder) -> Batch:
             extra_position.append(bootstrap[1])
 
     sources = tuple(sorted({reply.turn.source for reply in replies}))
-    behaviour = np.concatenate([
-        reply.turn.logprobs if len(reply.turn.logprobs) else np.full(len(reply.ids), np.nan, np.float32)
-        for reply in replies
-    ])
+    behaviour = np.concatenate(
+        [
+            reply.turn.logprobs if len(reply.turn.logprobs) else np.full(len(reply.ids), np.nan, np.float32)
+            for reply in replies
+        ]
+    )
     return Batch(
         inputs=encoder.collate(rows, left=False),
         state_row=torch.from_numpy(np.concatenate([row, extra_row]).astype(np.int64)),

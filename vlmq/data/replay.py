@@ -27,7 +27,9 @@ _REPLAY = counter.purpose("replay")
 class EpisodeSource(Protocol):
     """Episodes by index, made on demand: a pure function of the index."""
 
-    def episode(self, index: int) -> Episode: ...
+    def episode(self, index: int) -> Episode:
+        """The episode with this index."""
+        ...
 
 
 class CounterSampler(Sampler):
@@ -38,13 +40,16 @@ class CounterSampler(Sampler):
         self.seed, self.stream, self.update = seed, stream, 0
 
     def sample(self, storage: Any, batch_size: int) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Places in the storage, for the present update."""
         draw = counter.uniform(self.seed, _REPLAY, self.stream, self.update, np.arange(batch_size))
         return torch.from_numpy((draw * len(storage)).astype(np.int64)), {}
 
     def state_dict(self) -> dict[str, Any]:
+        """The update it stands at."""
         return {"update": self.update}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Stand at another update."""
         self.update = int(state_dict["update"])
 
     def _empty(self) -> None:
@@ -102,7 +107,9 @@ class TurnReplay:
     def sample(self, update: int, count: int, places: Sequence[int]) -> list[Fragment]:
         """Of the `count` fragments that update `update` draws, those at `places`."""
         if self._buffer is None or self.num_turns == 0:
-            raise DataError(f"{self.store.path}: the replay is empty; collect episodes first (`vlmq collect`).")
+            raise DataError(
+                f"{self.store.path}: the replay is empty; collect episodes first (`vlmq collect`)."
+            )
         self._sampler.update = update
         drawn = self._buffer.sample(count)
         return [self._read(int(drawn["episode"][place]), int(drawn["turn"][place])) for place in places]
@@ -138,4 +145,3 @@ class StreamReplay:
         """Of the `count` whole episodes that update `update` sees, those at `places`."""
         episodes = [self._source.episode(update * count + place) for place in places]
         return [Fragment(e.turns, 0, 0, e.final_observation, e.terminated) for e in episodes]
-

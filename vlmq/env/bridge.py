@@ -76,15 +76,15 @@ class PoolEnv(EnvBase):
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
         wanted = np.ones(self.pool.num_envs, bool)
-        if tensordict is not None and "_reset" in tensordict.keys():
+        if tensordict is not None and "_reset" in tensordict.keys():  # noqa: SIM118 - a TensorDict has no `in` for keys
             wanted = tensordict["_reset"].numpy().reshape(-1)
         seeds: dict[int, int] = {}
-        for slot in np.flatnonzero(wanted):
+        for slot in np.flatnonzero(wanted).tolist():
             self._episode[slot] = self._queue.popleft() if self._queue else -1
             self._turn[slot], self._failed[slot], self._steps[slot] = 0, False, None
             if self._episode[slot] >= 0:
                 self._seed[slot] = self.seed_of(int(self._episode[slot]))
-                seeds[int(slot)] = int(self._seed[slot])
+                seeds[slot] = int(self._seed[slot])
         for slot, step in (self.pool.reset(seeds) if seeds else {}).items():
             self._steps[slot] = step
             if step.failure is not None:
@@ -108,6 +108,7 @@ class PoolEnv(EnvBase):
         """Nothing to seed: an episode's seed is a function of its index."""
 
     def close(self, *, raise_if_closed: bool = True) -> None:
+        """Stop the environments."""
         self.pool.close()
         super().close(raise_if_closed=raise_if_closed)
 
@@ -146,7 +147,9 @@ class PoolEnv(EnvBase):
                 choice = step.legal_actions[int(draws[slot]) % len(step.legal_actions)]
                 lengths[1, slot] = _write(random_action[slot], choice, "a legal action", "action_bytes")
             if step.expert is not None:
-                lengths[2, slot] = _write(expert_action[slot], step.expert, "the expert's action", "action_bytes")
+                lengths[2, slot] = _write(
+                    expert_action[slot], step.expert, "the expert's action", "action_bytes"
+                )
             flags[0, slot], flags[1, slot] = step.action_ok, step.success
             flags[2, slot], flags[3, slot] = step.terminated, step.truncated
             reward[slot] = step.reward
@@ -176,9 +179,7 @@ class PoolEnv(EnvBase):
         else:
             # A reset never ends an episode: a slot that broke or idles shows it at the next step.
             leaves |= {name: np.zeros((n, 1), bool) for name in ("terminated", "truncated", "done")}
-        return TensorDict(
-            {name: torch.from_numpy(value) for name, value in leaves.items()}, batch_size=[n]
-        )
+        return TensorDict({name: torch.from_numpy(value) for name, value in leaves.items()}, batch_size=[n])
 
     def _make_specs(self, n: int) -> None:
         def whole(shape: tuple[int, ...], dtype: torch.dtype) -> Unbounded:
@@ -217,7 +218,10 @@ class PoolEnv(EnvBase):
         )
         self.reward_spec = Unbounded(shape=(n, 1), dtype=torch.float32)
         self.done_spec = Composite(
-            {name: Binary(n=1, shape=(n, 1), dtype=torch.bool) for name in ("done", "terminated", "truncated")},
+            {
+                name: Binary(n=1, shape=(n, 1), dtype=torch.bool)
+                for name in ("done", "terminated", "truncated")
+            },
             shape=(n,),
         )
 

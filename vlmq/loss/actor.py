@@ -12,8 +12,6 @@ def log_likelihood(logits: Float[Tensor, "A V"], tokens: Int[Tensor, " A"]) -> F
     return -torch.nn.functional.cross_entropy(logits.float(), tokens, reduction="none")
 
 
-def filtered_nll(
-    log_probs: Float[Tensor, " A"], weights: Float[Tensor, " A"]
-) -> Float[Tensor, " A"]:
+def filtered_nll(log_probs: Float[Tensor, " A"], weights: Float[Tensor, " A"]) -> Float[Tensor, " A"]:
     """-f(A_i) log pi(a_i | h_i); with f = 1 this is the loss of supervised fine-tuning."""
     return -weights.detach() * log_probs

@@ -15,9 +15,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 from vlmq.api import ModelError
 
-_LANGUAGE_LINEARS = (
-    r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-)
+_LANGUAGE_LINEARS = r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,9 @@ def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
 def _freeze_vision(model: nn.Module) -> None:
     towers = [m for name, m in model.named_modules() if name.split(".")[-1] in _VISION_NAMES]
     if not towers:
-        raise ModelError(f"freeze_vision: {type(model).__name__} has no module named {' or '.join(_VISION_NAMES)}.")
+        raise ModelError(
+            f"freeze_vision: {type(model).__name__} has no module named {' or '.join(_VISION_NAMES)}."
+        )
     for tower in towers:
         tower.requires_grad_(False)
 

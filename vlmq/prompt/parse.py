@@ -80,7 +80,9 @@ def _parse_json(text: str) -> Parsed | ParseError:
     if not isinstance(fields, dict):
         return ParseError("the reply is JSON, but not an object")
     if not set(fields) <= _KEYS or "action" not in fields:
-        return ParseError(f"the reply has the keys {sorted(fields)}; expected 'action' and, if wished, 'thoughts'")
+        return ParseError(
+            f"the reply has the keys {sorted(fields)}; expected 'action' and, if wished, 'thoughts'"
+        )
     action, thoughts = fields["action"], fields.get("thoughts", "")
     if not isinstance(action, str) or not isinstance(thoughts, str):
         return ParseError("'action' and 'thoughts' must be strings")

@@ -55,6 +55,7 @@ class Actor(TensorDictModuleBase):
         self._idle: Context | None = None
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write a reply and an action for every slot that plays."""
         view = {name: tensordict[name].numpy() for name in (*self.in_keys, *_SCRIPTED)}
         episodes = view[keys.EPISODE].reshape(-1)
         # Nothing is asked of a slot that idles, nor of one whose environment broke at its reset.

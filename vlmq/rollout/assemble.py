@@ -25,7 +25,9 @@ class Assembler:
         self._has_image = has_image
         self._turns: dict[int, list[Turn]] = {}
 
-    def add(self, transitions: TensorDictBase, seed_of: Callable[[int], int], **about: object) -> list[Episode]:
+    def add(
+        self, transitions: TensorDictBase, seed_of: Callable[[int], int], **about: object
+    ) -> list[Episode]:
         """Take the next transition of every slot, batch (N,) or (N, 1), and give the episodes that ended.
 
         Args:

@@ -57,7 +57,9 @@ class Policy(Protocol):
 
     reads_context: bool
 
-    def replies(self, contexts: list[Context]) -> list[Reply]: ...
+    def replies(self, contexts: list[Context]) -> list[Reply]:
+        """One reply for each context, in order."""
+        ...
 
 
 class ModelPolicy:
@@ -89,6 +91,7 @@ class ModelPolicy:
         self._seed, self._explore, self._anyone = seed, explore, anyone
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
+        """One reply for each context, in order."""
         replies = {i: reply for i, c in enumerate(contexts) if (reply := self._exploration(c)) is not None}
         asked = [i for i, context in enumerate(contexts) if i not in replies and context.episode >= 0]
         if self._anyone(bool(asked)):
@@ -136,6 +139,7 @@ class ScriptedPolicy:
         self._encoder, self._seed, self._expert, self._corruption = encoder, seed, expert, corruption
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
+        """One reply for each context, in order."""
         return [self._reply(context) for context in contexts]
 
     def _reply(self, context: Context) -> Reply:

@@ -54,7 +54,9 @@ def total(value: float) -> float:
     """The sum over processes."""
     if not _many():
         return value
-    tensor = torch.tensor([value], dtype=torch.float64 if _device() == "cpu" else torch.float32, device=_device())
+    tensor = torch.tensor(
+        [value], dtype=torch.float64 if _device() == "cpu" else torch.float32, device=_device()
+    )
     dist.all_reduce(tensor)
     return float(tensor.item())
 

@@ -38,7 +38,9 @@ class Agent:
         )
         self.model = build_actor_critic(self.settings)
         prefix = "actor_critic."
-        weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+        weights = {
+            k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
+        }
         self.model.load_state_dict(weights, strict=False)
         self.model.to(device).eval()
         self.reply = ""
@@ -49,7 +51,9 @@ class Agent:
         self._observations: list[Observation] = []
         self._replies: list[NDArray[np.int32]] = []
 
-    def act(self, image: NDArray[np.uint8] | None, text: str, *, temperature: float = 0.0, seed: int = 0) -> str:
+    def act(
+        self, image: NDArray[np.uint8] | None, text: str, *, temperature: float = 0.0, seed: int = 0
+    ) -> str:
         """The agent's action; "" where its reply holds none.
 
         Args:
@@ -61,7 +65,9 @@ class Agent:
         turn = len(self._observations)
         self._observations.append(Observation(text, image))
         start = window_start(turn, self.settings["history"])
-        segments = [self.encoder.prompt(self._observations[i], first=i == start) for i in range(start, turn + 1)]
+        segments = [
+            self.encoder.prompt(self._observations[i], first=i == start) for i in range(start, turn + 1)
+        ]
         row = context_row(segments, self._replies[start:])
         encoder = self.encoder
         sampling = Sampling(
@@ -101,6 +107,6 @@ def merge_adapters(model: nn.Module) -> None:
 
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
-            module.merge()  # type: ignore[operator]
+            module.merge()
             parent = model.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], module.get_base_layer())

@@ -38,9 +38,11 @@ class Reporter(L.Callback):
         if pl_module.rows:
             print(f"\n{format_table(pl_module.rows)}")
         minutes = (time.monotonic() - self._started) / 60
-        given_up = trainer.datamodule.discarded
+        given_up = pl_module.trainer.datamodule.discarded
         lost = f"; {given_up} episodes were given up because their environment broke" if given_up else ""
-        print(f"\n{pl_module.schedule.made} updates in {minutes:.1f} minutes{lost}. Results and curve: {run_dir}")
+        print(
+            f"\n{pl_module.schedule.made} updates in {minutes:.1f} minutes{lost}. Results and curve: {run_dir}"
+        )
         if pl_module.points:
             print(f"Next: vlmq validate --config {run_dir}/config.yaml --ckpt_path last")
 
@@ -50,7 +52,9 @@ class Reporter(L.Callback):
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
             there = (run_dir / FOLDER / "last.ckpt").is_file()
             go_on = f"go on with: vlmq fit --config {run_dir / 'config.yaml'} --ckpt_path last"
-            exception.add_note(go_on if there else "there is no checkpoint yet: the same command starts the run again")
+            exception.add_note(
+                go_on if there else "there is no checkpoint yet: the same command starts the run again"
+            )
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -91,9 +95,18 @@ def checkpoint_callbacks(run_dir: str | Path, every: int) -> list[L.Callback]:
     """`last.ckpt` every so many updates, and `best.ckpt` by held-out success, baselines left out."""
     folder = Path(run_dir) / FOLDER
     last = ModelCheckpoint(
-        folder, filename="last", every_n_train_steps=every, save_on_train_epoch_end=False, enable_version_counter=False
+        folder,
+        filename="last",
+        every_n_train_steps=every,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
     )
     best = ModelCheckpoint(
-        folder, filename="best", monitor="val/success", mode="max", enable_version_counter=False, save_on_train_epoch_end=False
+        folder,
+        filename="best",
+        monitor="val/success",
+        mode="max",
+        enable_version_counter=False,
+        save_on_train_epoch_end=False,
     )
     return [last, best]

@@ -25,7 +25,8 @@ def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: Histo
         for index, turn in enumerate(episode.turns):
             start = window_start(index, history)
             segments = [
-                encoder.prompt(episode.turns[i].observation, first=i == start) for i in range(start, index + 1)
+                encoder.prompt(episode.turns[i].observation, first=i == start)
+                for i in range(start, index + 1)
             ]
             replies = [reply_ids(episode.turns[i], encoder) for i in range(start, index)]
             if digest(segments, replies) != turn.digest:

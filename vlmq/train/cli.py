@@ -40,7 +40,9 @@ class VlmqTrainer(L.Trainer):
             kwargs: see `lightning.Trainer`.
         """
         if kwargs.get("accumulate_grad_batches", 1) != 1:
-            raise UserError("trainer.accumulate_grad_batches must stay 1: one batch is one update; change data.batch_size.")
+            raise UserError(
+                "trainer.accumulate_grad_batches must stay 1: one batch is one update; change data.batch_size."
+            )
         run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
         kwargs["default_root_dir"] = str(run_dir)
         if kwargs.get("logger") in (None, True):
@@ -92,7 +94,14 @@ class VlmqCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        skipped = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule", "weights_only"}
+        skipped = {
+            "model",
+            "train_dataloaders",
+            "val_dataloaders",
+            "dataloaders",
+            "datamodule",
+            "weights_only",
+        }
         return {"fit": skipped, "validate": skipped, "collect": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -162,7 +171,12 @@ def explain(message: str, known: list[str]) -> str:
     key = next(group for group in unknown.groups() if group)
     last = key.rsplit(".", 1)[-1]
     near = difflib.get_close_matches(key, known, n=2, cutoff=0.75)
-    near = near or [k for k in known if k.rsplit(".", 1)[-1] in difflib.get_close_matches(last, _leaves(known), n=2)][:2]
+    near = (
+        near
+        or [k for k in known if k.rsplit(".", 1)[-1] in difflib.get_close_matches(last, _leaves(known), n=2)][
+            :2
+        ]
+    )
     hint = f"did you mean {' or '.join(near)}?" if near else "`vlmq fit --help` lists all settings."
     return f"unknown setting '{key}'; {hint}"
 
@@ -199,10 +213,13 @@ def _move_aside(run_dir: Path) -> None:
     while (old := run_dir.with_name(f"{run_dir.name}-{number}")).exists():
         number += 1
     run_dir.rename(old)
-    print(f"{run_dir} held an earlier run; it is now {old} (go on with it: --ckpt_path last).", file=sys.stderr)
+    print(
+        f"{run_dir} held an earlier run; it is now {old} (go on with it: --ckpt_path last).", file=sys.stderr
+    )
 
 
 _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}
+
 
 def _worth_saying(record: logging.LogRecord) -> bool:
     """Neither advertisements nor the end of the one epoch that a run is."""

@@ -12,7 +12,6 @@ import lightning as L
 import numpy as np
 from tqdm.auto import tqdm
 
-
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.data.replay import EpisodeSource, StreamReplay, TurnReplay
@@ -80,7 +79,9 @@ class Evaluation:
     episodes: int = 100
     final_episodes: int = 300
     seed: int = 0
-    policies: list[Literal["model", "sampled", "base", "random", "expert"]] = field(default_factory=lambda: ["model"])
+    policies: list[Literal["model", "sampled", "base", "random", "expert"]] = field(
+        default_factory=lambda: ["model"]
+    )
     blank_images: bool = False
 
 
@@ -123,7 +124,9 @@ class VlmqDataModule(L.LightningDataModule):
         if batch_size < 1 or num_envs < 1:
             raise UserError("data.batch_size and data.num_envs must each be at least 1.")
         if fragment_turns is not None and fragment_turns < 1:
-            raise UserError(f"data.fragment_turns is {fragment_turns}; give at least 1, or null for whole episodes.")
+            raise UserError(
+                f"data.fragment_turns is {fragment_turns}; give at least 1, or null for whole episodes."
+            )
         self.env, self.env_args = env, env_args or {}
         self.num_envs, self.workers, self.timeout_s = num_envs, workers, timeout_s
         self.batch_size, self.fragment_turns = batch_size, fragment_turns
@@ -186,7 +189,9 @@ class VlmqDataModule(L.LightningDataModule):
     def check_dataset(self, store: EpisodeStore) -> None:
         """Refuse a dataset that is empty or was made for another model or environment."""
         if len(store) == 0:
-            raise DataError(f"the dataset {self.dataset_dir} is empty; fill it with `vlmq collect` or remove it.")
+            raise DataError(
+                f"the dataset {self.dataset_dir} is empty; fill it with `vlmq collect` or remove it."
+            )
         made_by = store.provenance.get("tokenizer")
         if made_by not in (None, "", self.encoder.fingerprint):
             raise DataError(

@@ -107,7 +107,7 @@ class VlmqModule(L.LightningModule):
         }.items():  # fmt: skip
             if not 0.0 <= value <= 1.0:
                 raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "backbone": backbone, "weights": weights, "dtype": dtype, "freeze_vision": freeze_vision,
             "trust_remote_code": trust_remote_code, "reply_format": reply_format, "history": history,
             "max_reply": max_reply, "trunk_gradient": trunk_gradient, "critic": asdict(critic),
@@ -213,7 +213,7 @@ class VlmqModule(L.LightningModule):
         """Lambda-returns (A,) in units of the return range, and where they are known."""
         discount = torch.where(batch.last, self.gamma_turn, self.gamma_token) * ~batch.terminal
         lam = torch.where(batch.last, self.lambda_turn, self.lambda_token)
-        next_value = output.target_value.mean(0)[batch.next_state]
+        next_value = _critic(output.target_value).mean(0)[batch.next_state]
         targets = returns.lambda_returns(
             batch.reward / self.return_range, discount, next_value, lam, batch.next_token
         )
@@ -223,7 +223,7 @@ class VlmqModule(L.LightningModule):
         """A_i (A,); zeros without a critic."""
         if output.q is None:
             return torch.zeros_like(output.log_probs)
-        return critic.advantage(output.q, output.value[:, : output.q.shape[1]])
+        return critic.advantage(output.q, _critic(output.value)[:, : output.q.shape[1]])
 
     def filter(self, phase: Phase, advantages: Tensor) -> Tensor:
         """f(A_i) (A,)."""
@@ -251,7 +251,10 @@ class VlmqModule(L.LightningModule):
         return torch.optim.AdamW(groups, weight_decay=self.weight_decay, betas=(0.9, 0.98))
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: Any = None,
+        gradient_clip_algorithm: Any = None,
     ) -> None:
         """Clip each parameter group on its own."""
         for name, group in zip(("trunk", "critic"), optimizer.param_groups, strict=True):
@@ -295,6 +298,11 @@ class VlmqModule(L.LightningModule):
         return Path(self.trainer.default_root_dir) / "phases" / f"{phase}{part}.pt"
 
     @property
+    def _data(self) -> Any:
+        """The run's data module; the trainer's type does not know that it has one."""
+        return getattr(self.trainer, "datamodule")  # noqa: B009
+
+    @property
     def _optimizer(self) -> torch.optim.Optimizer:
         return self.trainer.optimizers[0]
 
@@ -302,7 +310,7 @@ class VlmqModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Measure the data's return range, and check that acting equals learning."""
-        data = self.trainer.datamodule
+        data = self._data
         interval = self.trainer.val_check_interval
         for phase in self.schedule.phases:
             if data.env is not None and isinstance(interval, int) and phase.updates % interval:
@@ -321,7 +329,7 @@ class VlmqModule(L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Play held-out episodes; every named policy in `vlmq validate`, the present weights during training."""
-        data = self.trainer.datamodule
+        data = self._data
         settings = data.evaluation
         if self.trainer.state.fn == "validate":
             self.rows = [self._play(name, name, settings.final_episodes) for name in settings.policies]
@@ -352,7 +360,7 @@ class VlmqModule(L.LightningModule):
             self.log(f"{prefix}/{name}", value, prog_bar=name != "return", batch_size=1, sync_dist=True)
 
     def _play(self, name: str, who: str, episodes: int) -> Row:
-        data = self.trainer.datamodule
+        data = self._data
         policy: Policy
         if who in ("random", "expert"):
             policy = ScriptedPolicy(self.encoder, seed=data.seed, expert=float(who == "expert"))
@@ -410,7 +418,8 @@ class VlmqModule(L.LightningModule):
     def _diagnostics(self, token: dict[str, Tensor]) -> dict[str, Tensor | float]:
         unexplained = (token["target"] - token["q"]).var(correction=0)
         return {
-            "critic/explained_variance": 1.0 - unexplained / token["target"].var(correction=0).clamp_min(1e-8),
+            "critic/explained_variance": 1.0
+            - unexplained / token["target"].var(correction=0).clamp_min(1e-8),
             "critic/q_max": token["q"].max() * self.return_range,
             "critic/advantage_mean": token["advantage"].mean(),
             "critic/advantage_std": token["advantage"].std(correction=0),
@@ -442,6 +451,11 @@ class VlmqModule(L.LightningModule):
         self.points = [Point(**point) for point in checkpoint["vlmq"]["points"]]
 
 
+def _critic(value: Tensor | None) -> Tensor:
+    assert value is not None, "this forward ran without the critic"
+    return value
+
+
 def build_actor_critic(settings: dict[str, Any]) -> ActorCritic:
     """The actor-critic that a module's settings describe."""
     lora = settings["lora"]
@@ -453,4 +467,6 @@ def build_actor_critic(settings: dict[str, Any]) -> ActorCritic:
         freeze_vision=settings["freeze_vision"],
         trust_remote_code=settings["trust_remote_code"],
     )
-    return ActorCritic(backbone, CriticConfig(**settings["critic"]), trunk_gradient=settings["trunk_gradient"])
+    return ActorCritic(
+        backbone, CriticConfig(**settings["critic"]), trunk_gradient=settings["trunk_gradient"]
+    )

@@ -138,9 +138,13 @@ def _check(phases: Sequence[Phase]) -> None:
         if phase.temperature <= 0.0:
             raise UserError(f"{where}: temperature is {phase.temperature}; it must be above 0.")
         if phase.filter != "always" and not phase.critic:
-            raise UserError(f"{where}: the filter '{phase.filter}' needs the critic; set critic: true or filter: always.")
+            raise UserError(
+                f"{where}: the filter '{phase.filter}' needs the critic; set critic: true or filter: always."
+            )
         if phase.start_from is not None and phase.start_from not in seen:
-            raise UserError(f"{where}: start_from '{phase.start_from}' is no earlier phase; choose among {seen}.")
+            raise UserError(
+                f"{where}: start_from '{phase.start_from}' is no earlier phase; choose among {seen}."
+            )
         if phase.name in seen:
             raise UserError(f"two phases are named '{phase.name}'; give each its own name.")
         seen.append(phase.name)

@@ -89,7 +89,9 @@ def plain_dialogue(rng: Random) -> list[Exchange]:
     canvas, ink = _plain_canvas(rng)
     _plain_stack(canvas, numbers, ink)
     image, names = canvas.finish(), ("top", "bottom")
-    pairs = [_reading(rng, numbers, names) for _ in range(4)] + [_comparing(rng, numbers, names) for _ in range(2)]
+    pairs = [_reading(rng, numbers, names) for _ in range(4)] + [
+        _comparing(rng, numbers, names) for _ in range(2)
+    ]
     rng.shuffle(pairs)
     return [Exchange(image if turn == 0 else None, *pair) for turn, pair in enumerate(pairs)]
 
@@ -142,10 +144,8 @@ def two_numbers(rng: Random) -> tuple[int, int]:
     if kind < 0.08:
         return first, first
     if kind < 0.3:
-        second = min(limit - 1, max(0, first + rng.choice((-3, -2, -1, 1, 2, 3))))
-    else:
-        second = rng.randrange(limit)
-    return first, second
+        return first, min(limit - 1, max(0, first + rng.choice((-3, -2, -1, 1, 2, 3))))
+    return first, rng.randrange(limit)
 
 
 def number_picture(rng: Random, text: str) -> NDArray[np.uint8]:
