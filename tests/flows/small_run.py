@@ -119,8 +119,15 @@ class Recorder(L.Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         state = dict(pl_module.actor_critic.named_parameters())
-        shown = {**batch.inputs, "tokens": batch.tokens, "reward": batch.reward}
-        self.seen.append(Seen(pl_module.schedule.phase.name, fingerprint(state), fingerprint(shown)))
+        self.seen.append(Seen(pl_module.schedule.phase.name, fingerprint(state), _shown(batch)))
+
+
+def _shown(batch: Batch) -> str:
+    """Of what the replies of a batch are learnt from; rows that only bootstrap a value are left out."""
+    rows = batch.state_row[: len(batch.tokens)].unique()
+    mask = batch.inputs["attention_mask"][rows].bool()
+    shown = {"ids": batch.inputs["input_ids"][rows][mask], "pictures": batch.inputs["pixel_values"][rows]}
+    return fingerprint({**shown, "tokens": batch.tokens, "reward": batch.reward, "reply": batch.reply})
 
 
 def fingerprint(tensors: dict[str, torch.Tensor]) -> str:

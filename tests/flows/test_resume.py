@@ -38,8 +38,7 @@ def _stop(
 
 def _check_same(run_dir: Path, uninterrupted: Path) -> None:
     expected, actual = logged(uninterrupted), logged(run_dir)
-    assert sorted(actual)[-1] == sorted(expected)[-1] == UPDATES - 1
-    assert len(expected) == UPDATES
+    assert sorted(actual) == sorted(expected) == list(range(UPDATES))
     for update, line in actual.items():
         assert line == pytest.approx(expected[update], abs=1e-6), f"update {update}"
     first, second = (EpisodeStore.open(folder / "replay") for folder in (uninterrupted, run_dir))
@@ -66,21 +65,31 @@ def _updates_logged(run_dir: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize("moment", ["during warm-up", "during the baseline", "during own play"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "during own play",
+        pytest.param("during warm-up", marks=pytest.mark.slow),
+        pytest.param("during an evaluation", marks=pytest.mark.slow),
+        pytest.param("during the baseline", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     small: SmallRun, uninterrupted: Path, tmp_path: Path, moment: str
 ) -> None:
     run_dir = tmp_path / "run"
-    last = run_dir / "checkpoints" / "last.ckpt"
     replay = run_dir / "replay" / "episodes.bin"
-    reached = {
+    last = run_dir / "checkpoints" / "last.ckpt"
+    when: Callable[[], bool] = {
         "during warm-up": last.is_file,
+        "during an evaluation": lambda: _updates_logged(run_dir) >= 4,
         "during the baseline": (run_dir / "phases" / "warmup.pt").is_file,
         "during own play": lambda: replay.is_file() and replay.stat().st_size > 0,
     }[moment]
-    code, _, _ = _stop(small, run_dir, lambda: last.is_file() and reached(), signal.SIGKILL)
+    code, _, _ = _stop(small, run_dir, when, signal.SIGKILL)
     assert code == -signal.SIGKILL
-    assert not (run_dir / "results.json").is_file() or len(read_results(run_dir / "results.json")) < 5
+    results = run_dir / "results.json"
+    assert not results.is_file() or len(read_results(results)) < 5, "it had ended already"
     assert small.vlmq("fit", run_dir, "--ckpt_path", "last") == 0
     _check_same(run_dir, uninterrupted)
 
@@ -90,10 +99,11 @@ def test_a_run_may_be_cut_and_continued_again_and_again(
 ) -> None:
     run_dir = tmp_path / "run"
     assert small.vlmq("fit", run_dir, "--trainer.max_steps", "6") == 0
-    for updates in ("13", "17"):
+    for updates in ("8", "13", "17"):
         assert small.vlmq("fit", run_dir, "--ckpt_path", "last", "--trainer.max_steps", updates) == 0
-    assert small.vlmq("fit", run_dir, "--ckpt_path", "last") == 0
-    _check_same(run_dir, uninterrupted)
+    for _ in ("the rest", "a run that is over"):
+        assert small.vlmq("fit", run_dir, "--ckpt_path", "last") == 0
+        _check_same(run_dir, uninterrupted)
 
 
 def test_ctrl_c_says_how_to_go_on_and_exits_with_130(
@@ -109,6 +119,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_130(
     _check_same(run_dir, uninterrupted)
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_checkpoint_says_that_the_run_starts_anew(
     small: SmallRun, tmp_path: Path
 ) -> None:

@@ -141,6 +141,18 @@ def load_backbone(
     return Backbone(model)
 
 
+@torch.no_grad()
+def merge_adapters(model: nn.Module) -> None:
+    """Fold low-rank adapters into the weights they adapt, in place; a model without them is left as it is."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent = model.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], module.get_base_layer())
+
+
 def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 

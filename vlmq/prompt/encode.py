@@ -99,7 +99,15 @@ class Encoder:
         cls, path: str | Path, reply_format: ReplyFormat = "json", *, trust_remote_code: bool = False
     ) -> Encoder:
         """Load the processor of a model directory or Hub id; pictures are always processed by Pillow."""
-        processor = AutoProcessor.from_pretrained(path, backend="pil", trust_remote_code=trust_remote_code)
+        try:
+            processor = AutoProcessor.from_pretrained(
+                path, backend="pil", trust_remote_code=trust_remote_code
+            )
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"'{path}' holds no processor for pictures and text; choose a vision-language model ({reason})."
+            ) from error
         if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
             raise ModelError(
                 f"{path}: its processor is {type(processor).__name__}, without images; "

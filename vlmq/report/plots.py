@@ -176,8 +176,9 @@ def _draw_lines(axes: Axes, points: Sequence[Point], bands: Sequence[Band]) -> N
     axes.text(
         0.99, 0.02, "shaded: 95 % interval", transform=axes.transAxes, ha="right", fontsize=8, color=_FAINT
     )
-    final = max((point for point in points if point.phase in main), key=lambda point: point.update)
-    _say(axes, final, _percent(final.success), colours[final.phase], size=11)
+    final = max((p for p in points if p.phase in main), key=lambda point: point.update, default=None)
+    if final is not None:
+        _say(axes, final, _percent(final.success), colours[final.phase], size=11)
 
 
 def _draw_thread(axes: Axes, first: Point, points: Sequence[Point], main: set[str]) -> None:

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from vlmq.api import Observation
 from vlmq.data.batch import context_row
-from vlmq.model.backbone import locate
+from vlmq.model.backbone import locate, merge_adapters
 from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ParseError, parse_agent
@@ -98,15 +96,3 @@ def load(run: str | Path, checkpoint_name: str = "last", *, device: str = "cpu")
     """
     path = Path(run)
     return Agent(path if path.is_file() else checkpoint.find(checkpoint_name, path), device=device)
-
-
-@torch.no_grad()
-def merge_adapters(model: nn.Module) -> None:
-    """Fold low-rank adapters into the weights they adapt, in place; a model without them is left as it is."""
-    from peft.tuners.lora import LoraLayer
-
-    for name, module in list(model.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge()
-            parent = model.get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], module.get_base_layer())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -26,10 +26,6 @@ class Reporter(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != "validate":
             self._write(Path(trainer.default_root_dir), pl_module)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Whatever the interval between checkpoints, the last one holds the end."""
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / FOLDER / "last.ckpt")
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -91,22 +87,56 @@ class SaveConfig(SaveConfigCallback):
             self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=False)
 
 
+class LastCheckpoint(Checkpoint):
+    """Writes `last.ckpt` every so many updates and at the last one; where an evaluation follows, after it.
+
+    A run that goes on from between the two would never make up for the evaluation, nor would one go on that was
+    written at the end of Lightning's epoch. A `Checkpoint`, so that Lightning calls it after the other
+    callbacks, and what it writes holds what they know.
+
+    Args:
+        path: the file.
+        every: updates between writes.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        super().__init__()
+        self._path, self._every = path, every
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        evaluated = sum(trainer.num_val_batches) > 0 and (batch_idx + 1) % trainer.val_check_batch == 0
+        schedule = pl_module.schedule
+        stops = trainer.should_stop or schedule.at_end_of_phase or trainer.global_step == trainer.max_steps
+        if (stops or schedule.made % self._every == 0) and not evaluated:
+            trainer.save_checkpoint(self._path)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.state.fn == "fit":
+            trainer.save_checkpoint(self._path)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Writes `best.ckpt` where held-out success is the highest so far; baselines are left out."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            folder,
+            filename="best",
+            monitor="val/success",
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        # A baseline's evaluation has no such metric, and the one before it may have been another process's.
+        if pl_module.schedule.phase is not None and not pl_module.schedule.phase.baseline:
+            super().on_validation_end(trainer, pl_module)
+
+
 def checkpoint_callbacks(run_dir: str | Path, every: int) -> list[L.Callback]:
-    """`last.ckpt` every so many updates, and `best.ckpt` by held-out success, baselines left out."""
+    """`best.ckpt` and `last.ckpt`, in this order: the last one knows of the best."""
     folder = Path(run_dir) / FOLDER
-    last = ModelCheckpoint(
-        folder,
-        filename="last",
-        every_n_train_steps=every,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-    best = ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor="val/success",
-        mode="max",
-        enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )
-    return [last, best]
+    return [BestCheckpoint(folder), LastCheckpoint(folder / "last.ckpt", every)]

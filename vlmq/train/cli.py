@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -108,11 +109,17 @@ class VlmqCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and turn the parser's complaints into one sentence each."""
+        """Parse, turn the parser's complaints into one sentence each, and find the checkpoint that is meant."""
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             raise UserError(explain(str(error), self._known_settings())) from error
+        # Here and not later: next, Lightning reads the file for settings of its own.
+        settings = self.config[self.config.subcommand]
+        if settings.get("ckpt_path") is not None:
+            path = checkpoint.find(str(settings.ckpt_path), _run_dir(settings))
+            checkpoint.read(path)
+            settings["ckpt_path"] = str(path)
 
     def _known_settings(self) -> list[str]:
         parsers = self._subcommand_parsers.values()
@@ -120,23 +127,18 @@ class VlmqCLI(LightningCLI):
         return sorted(dests | {f"phases.{field.name}" for field in fields(Phase)})
 
     def before_instantiate_classes(self) -> None:
-        """Resolve the checkpoint's name, and keep an earlier run of the same folder."""
+        """Keep an earlier run of the same folder."""
         settings = self.config[self.subcommand]
-        run_dir = Path(settings.trainer.default_root_dir or "runs/default")
-        name = settings.get("ckpt_path")
-        if name is not None:
-            path = checkpoint.find(str(name), run_dir)
-            checkpoint.read(path)
-            settings["ckpt_path"] = str(path)
-        elif self.subcommand == "fit" and "LOCAL_RANK" not in os.environ:
-            _move_aside(run_dir)
+        if self.subcommand == "fit" and settings.get("ckpt_path") is None and "LOCAL_RANK" not in os.environ:
+            _move_aside(_run_dir(settings))
 
 
 def main(args: list[str]) -> int:
     """Run one verb; gives the exit code. A user's mistake raises `UserError`."""
     for pattern in _QUIET:
         warnings.filterwarnings("ignore", message=pattern)
-    logging.getLogger("torchrl").setLevel(logging.WARNING)
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_worth_saying)
     # Processes that a strategy launches run the same command line again, so it is put where they look.
     sys.argv[1:] = [_with_config(a, before) for before, a in zip(["", *args], args, strict=False)]
@@ -194,28 +196,41 @@ def _leaves(known: list[str]) -> list[str]:
 def _with_config(argument: str, before: str) -> str:
     """A `--config` that is no file here may be one that vlmq ships."""
     if before in ("--config", "-c"):
-        return str(configs.resolve(argument))
+        return str(_readable(configs.resolve(argument)))
     if argument.startswith("--config="):
-        return f"--config={configs.resolve(argument.removeprefix('--config='))}"
+        return f"--config={_readable(configs.resolve(argument.removeprefix('--config=')))}"
     return argument
 
 
+def _readable(path: Path) -> Path:
+    """The same path, if yaml can be read there: the parser would not say which file is broken."""
+    try:
+        yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no valid yaml: {' '.join(str(error).split())}; mend it there.") from error
+    return path
+
+
 def _loggers(run_dir: Path) -> list[Logger]:
-    csv = CSVLogger(run_dir, name="logs")
+    # Written at once: a run that is killed has its log up to then.
+    csv = CSVLogger(run_dir, name="logs", flush_logs_every_n_steps=1)
     return [csv, TensorBoardLogger(run_dir, name="tensorboard", version=csv.version)]
+
+
+def _run_dir(settings: Any) -> Path:
+    return Path(settings.trainer.default_root_dir or "runs/default")
 
 
 def _move_aside(run_dir: Path) -> None:
     """A run that starts anew in the folder of an earlier one keeps that one under another name."""
-    if not (run_dir / checkpoint.FOLDER).is_dir():
+    if not any((run_dir / name).is_dir() for name in (checkpoint.FOLDER, "replay")):
         return
     number = 1
     while (old := run_dir.with_name(f"{run_dir.name}-{number}")).exists():
         number += 1
     run_dir.rename(old)
-    print(
-        f"{run_dir} held an earlier run; it is now {old} (go on with it: --ckpt_path last).", file=sys.stderr
-    )
+    go_on = f"--trainer.default_root_dir {old} --ckpt_path last"
+    print(f"{run_dir} held an earlier run; it is now {old} (go on with it: {go_on}).", file=sys.stderr)
 
 
 _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}
@@ -227,6 +242,7 @@ def _worth_saying(record: logging.LogRecord) -> bool:
     return "Tip:" not in said and "`max_epochs=1` reached" not in said
 
 
+_QUIET_LOGGERS = ("torchrl", "lightning.pytorch.trainer.connectors.checkpoint_connector")
 _QUIET = (
     ".*does not have many workers.*",
     ".*isinstance\\(treespec, LeafSpec\\).*",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -324,6 +324,9 @@ class VlmqDataModule(L.LightningDataModule):
             )
         fragments = self._draw(self._offline, schedule.line, self.batch_size - own)
         fragments += self._draw(self._own, schedule.line, own)
+        if not phase.critic:
+            # Nothing is bootstrapped, so no following prompt needs to be encoded.
+            fragments = [replace(fragment, following=None) for fragment in fragments]
         return build_batch(fragments, self.encoder, self.history)
 
     def _draw(self, replay: TurnReplay | StreamReplay | None, update: int, count: int) -> list[Fragment]:

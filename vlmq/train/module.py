@@ -87,7 +87,7 @@ class VlmqModule(L.LightningModule):
         history: History = "none",
         max_reply: int = 32,
         critic: CriticConfig = CriticConfig(),
-        critic_weight: float = 1.0,
+        critic_weight: float = 20.0,
         trunk_gradient: float = 0.1,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
@@ -125,6 +125,7 @@ class VlmqModule(L.LightningModule):
         self.rows: list[Row] = []
         self.points: list[Point] = []
         self._started = time.monotonic()
+        self._metrics: dict[str, float] = {}
         self.register_buffer("return_range", torch.tensor(1.0))
         # Frozen weights are not stored in checkpoints: they come back from the backbone.
         self.strict_loading = False
@@ -261,7 +262,7 @@ class VlmqModule(L.LightningModule):
             norm = torch.nn.utils.clip_grad_norm_(group["params"], self.clip)
             if hasattr(norm, "full_tensor"):
                 norm = norm.full_tensor()
-            self.log(f"gradient_norm/{name}", norm)
+            self._metrics[f"gradient_norm/{name}"] = float(norm)
 
     def _set_learning_rates(self, phase: Phase) -> None:
         rise = min(1.0, (self.schedule.line + 1) / max(1, self.warmup_updates))
@@ -411,9 +412,16 @@ class VlmqModule(L.LightningModule):
                 values[f"pass_rate/{source}"] = token["kept"][chosen].mean()
         if "q" in token:
             values |= self._diagnostics(token)
-        self.log_dict(values, batch_size=batch.num_replies)
-        self.log("pass_rate", token["kept"].mean(), prog_bar=True, batch_size=batch.num_replies)
-        self.log("phase", float(self.schedule.index), batch_size=1)
+        values["phase"] = self.schedule.index
+        values["pass_rate"] = token["kept"].mean()
+        self._metrics = {name: float(value) for name, value in values.items()}
+        self.log("pass_rate", self._metrics["pass_rate"], prog_bar=True, logger=False, batch_size=1)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
+        if self.schedule.made % self.trainer.log_every_n_steps == 0:
+            for logger in self.loggers:
+                logger.log_metrics(self._metrics, step=self.schedule.made - 1)
 
     def _diagnostics(self, token: dict[str, Tensor]) -> dict[str, Tensor | float]:
         unexplained = (token["target"] - token["q"]).var(correction=0)

@@ -76,7 +76,7 @@ class NumberLine(Game):
     }
     turn_limit = 10
     legal_actions = ("+", "-")
-    task = "T is the target, C the current number. Move C to T.\nActions: + or -"
+    task = "Move C to T.\nActions: + or -"
 
     def _deal(self, rng: np.random.Generator) -> None:
         self._current = int(rng.integers(HIGHEST + 1))

@@ -1,0 +1,434 @@
+"""Whatever a user gets wrong is answered by one sentence that names it, exit code 2 and no traceback."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import SmallRun
+
+Say = Callable[..., str]
+
+SPECS = """
+from gymnasium.envs.registration import EnvSpec
+SPECS = tuple(EnvSpec(id=f"wrong/{name}-v0", entry_point=f"wrong_env:{name}") for name in ("Float", "Long", "Plain"))
+"""
+
+ENVIRONMENTS = """
+import gymnasium, numpy as np
+from vlmq.api import action_space, observation_space
+
+class Plain(gymnasium.Env):
+    metadata = {"render_modes": [], "vlmq": {}}
+    def __init__(self):
+        self.observation_space = observation_space(64, 64, text_bytes=100)
+        self.action_space = action_space()
+    def show(self):
+        return {"image": np.zeros((64, 64, 3), np.uint8), "text": "look"}
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.show(), {"action_ok": True, "legal_actions": ("go",)}
+    def step(self, action):
+        return self.show(), 1.0, True, False, {"action_ok": True, "legal_actions": ("go",), "success": True}
+
+class Float(Plain):
+    def show(self):
+        return {"image": np.zeros((64, 64, 3)), "text": "look"}
+
+class Long(Plain):
+    def show(self):
+        return {"image": np.zeros((64, 64, 3), np.uint8), "text": "look " * 30}
+"""
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two installed distributions: one of misbehaving environments, one that fails to import."""
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "wrong_specs.py").write_text(SPECS)
+    (folder / "wrong_env.py").write_text(ENVIRONMENTS)
+    (folder / "absent_specs.py").write_text("import a_module_that_nobody_installed\nSPECS = ()\n")
+    for name in ("wrong", "absent"):
+        metadata = folder / f"vlmq_env_{name}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vlmq-env-{name}\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(f"[vlmq.envs]\n{name} = {name}_specs:SPECS\n")
+    return folder
+
+
+@pytest.fixture
+def say(
+    small: SmallRun,
+    wrong: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Say:
+    """Run a verb that must fail for the user's reason; gives the one sentence."""
+    monkeypatch.syspath_prepend(str(wrong))
+
+    def run(*options: object, verb: str = "fit", run_dir: Path | None = None) -> str:
+        capsys.readouterr()
+        code = small.vlmq(verb, run_dir or tmp_path / "run", *map(str, options))
+        shown = capsys.readouterr()
+        ours = [line for line in shown.err.splitlines() if line.startswith("vlmq: ")]
+        assert code == 2, shown.err
+        assert len(ours) == 1, shown.err
+        assert shown.err.splitlines()[-1] == ours[0], "the sentence is the last that is said"
+        assert "Traceback" not in shown.err + shown.out
+        assert 20 < len(ours[0]) < 700
+        return ours[0]
+
+    return run
+
+
+# -- environments --------------------------------------------------------------------------------------------
+
+
+def _fresh(tmp_path: Path) -> tuple[str, ...]:
+    return ("--data.dataset", str(tmp_path / "fresh"), "--data.env_args", "null")
+
+
+def test_an_unknown_environment_is_answered_with_the_nearest(say: Say, tmp_path: Path) -> None:
+    said = say("--data.env", "cards/NumberLin-v0", *_fresh(tmp_path))
+    assert "cards/NumberLin-v0" in said
+    assert "cards/NumberLine-v0" in said
+
+
+def test_no_environment_is_told_where_they_are_listed(say: Say, tmp_path: Path) -> None:
+    said = say("--data.env", "null", *_fresh(tmp_path), verb="collect")
+    assert "data.env is not set" in said
+    assert "vlmq envs" in said
+
+
+def test_a_plugin_that_fails_to_import_is_named_with_its_reason(say: Say, tmp_path: Path) -> None:
+    said = say("--data.env", "absent/Thing-v0", *_fresh(tmp_path))
+    assert "vlmq-env-absent" in said
+    assert "a_module_that_nobody_installed" in said
+
+
+def test_an_argument_that_the_environment_does_not_take_is_named(say: Say, tmp_path: Path) -> None:
+    said = say("--data.env_args", "{colour: red}", "--data.dataset", tmp_path / "fresh")
+    assert "colour" in said
+    assert "cards/NumberLine-v0" in said
+
+
+@pytest.mark.parametrize("verb", ["fit", "collect"])
+def test_an_environment_that_shows_a_float_image_is_told_to_cast_it(
+    say: Say, tmp_path: Path, verb: str
+) -> None:
+    said = say("--data.env", "wrong/Float-v0", *_fresh(tmp_path), verb=verb)
+    assert "wrong/Float-v0" in said
+    assert "float64 (64, 64, 3)" in said
+    assert "uint8" in said
+
+
+def test_an_observation_longer_than_its_capacity_is_measured(say: Say, tmp_path: Path) -> None:
+    said = say("--data.env", "wrong/Long-v0", *_fresh(tmp_path))
+    assert "150 bytes" in said
+    assert "100" in said
+
+
+def test_an_expert_where_there_is_none_is_refused(say: Say, tmp_path: Path) -> None:
+    said = say(
+        "--data.env", "wrong/Plain-v0", *_fresh(tmp_path), "--data.collect.policy", "expert", verb="collect"
+    )
+    assert "no expert" in said
+    assert "random" in said
+
+
+# -- settings ------------------------------------------------------------------------------------------------
+
+
+def _edited(small: SmallRun, tmp_path: Path, old: str, new: str) -> SmallRun:
+    text = small.config.read_text()
+    assert old in text
+    (tmp_path / "edited.yaml").write_text(text.replace(old, new))
+    return SmallRun(tmp_path / "edited.yaml", small.folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named", "near"),
+    [
+        ("num_envs:", "num_env:", "num_env", "num_envs"),
+        ("max_reply:", "max_replies:", "max_replies", "max_reply"),
+        ("filter: always, critic: false", "filtre: always, critic: false", "filtre", "filter"),
+        ("every: 2, explore", "evry: 2, explore", "evry", "every"),
+    ],
+    ids=["of the data", "of the model", "of a phase", "of own play"],
+)
+def test_an_unknown_setting_in_the_file_is_answered_with_the_nearest(
+    small: SmallRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    named: str,
+    near: str,
+) -> None:
+    assert _edited(small, tmp_path, old, new).vlmq("fit", tmp_path / "run") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1, said
+    assert named in said[0]
+    assert "did you mean" in said[0]
+    assert near in said[0].partition("did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--model.lerning_rate", "1", "model.learning_rate"),
+        ("--data.online.episods", "3", "data.online.episodes"),
+        ("--trainer.max_step", "3", "trainer.max_steps"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest(
+    say: Say, option: str, value: str, named: str
+) -> None:
+    said = say(option, value)
+    assert option.removeprefix("--") in said
+    assert named in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--model.max_reply", "many", "max_reply"),
+        ("--data.batch_size", "2.5", "batch_size"),
+        ("--data.collect.policy", "radnom", "policy"),
+        ("--model.reply_format", "xml", "reply_format"),
+        ("--data.evaluation.policies", "[models]", "policies"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named_with_its_setting(
+    say: Say, option: str, value: str, named: str
+) -> None:
+    said = say(option, value)
+    assert named in said
+    assert value.strip("[]") in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--model.gamma_turn", "1.5", "model.gamma_turn is 1.5"),
+        ("--data.num_envs", "0", "num_envs"),
+        ("--data.fragment_turns", "0", "fragment_turns"),
+        ("--trainer.val_check_interval", "3", "'warmup' has 4 updates"),
+        ("--trainer.accumulate_grad_batches", "2", "accumulate_grad_batches"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_setting(
+    say: Say, option: str, value: str, named: str
+) -> None:
+    assert named in say(option, value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("name: sft", "name: warmup", "two phases are named 'warmup'"),
+        ("start_from: warmup, baseline", "start_from: cooldown, baseline", "'cooldown' is no earlier phase"),
+        ("online: 0.5", "online: 1.5", "phase 'afsft_online': online is 1.5"),
+        ("{name: warmup, updates: 4,", "{name: warmup, updates: 0,", "phase 'warmup': updates is 0"),
+    ],
+)
+def test_phases_that_make_no_sense_are_named(
+    small: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, named: str
+) -> None:
+    assert _edited(small, tmp_path, old, new).vlmq("fit", tmp_path / "run") == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vlmq: ")]
+    assert len(said) == 1
+    assert named in said[0]
+
+
+def test_a_configuration_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = SmallRun(tmp_path / "nope.yaml", tmp_path)
+    assert missing.vlmq("fit", tmp_path / "run") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "nope.yaml" in said[0]
+
+
+def test_a_configuration_that_is_no_yaml_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.yaml").write_text("model: [1, 2\n")
+    assert SmallRun(tmp_path / "bad.yaml", tmp_path).vlmq("fit", tmp_path / "run") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "bad.yaml" in said[0]
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(small: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of two updates. Nobody writes into its folder."""
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
+    assert small.vlmq("fit", run_dir, "--trainer.max_steps", "2") == 0
+    return run_dir / "checkpoints" / "last.ckpt"
+
+
+def test_the_last_checkpoint_of_no_run_is_said_to_be_missing(say: Say) -> None:
+    said = say("--ckpt_path", "last")
+    assert "last.ckpt" in said
+    assert "train first" in said
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "collect"])
+def test_a_missing_checkpoint_is_named(say: Say, verb: str) -> None:
+    assert "nosuch.ckpt" in say("--ckpt_path", "nosuch.ckpt", verb=verb)
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate"])
+def test_a_truncated_checkpoint_is_refused(say: Say, trained: Path, tmp_path: Path, verb: str) -> None:
+    data = trained.read_bytes()
+    for length in (0, 100, len(data) // 2):
+        (tmp_path / "cut.ckpt").write_bytes(data[:length])
+        assert "truncated or damaged" in say("--ckpt_path", tmp_path / "cut.ckpt", verb=verb)
+
+
+def test_a_file_that_is_no_checkpoint_of_ours_is_refused(say: Say, tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    assert "no vlmq checkpoint" in say("--ckpt_path", tmp_path / "other.ckpt")
+
+
+def test_a_checkpoint_of_another_critic_names_both_sizes(say: Say, trained: Path) -> None:
+    said = say("--ckpt_path", trained, "--model.critic.width", "32")
+    assert "another model" in said
+    assert "'width': 16" in said
+
+
+def test_a_checkpoint_of_another_tokenizer_names_the_model_it_was_made_with(
+    say: Say, trained: Path, tiny_directory: Path, tmp_path: Path
+) -> None:
+    other = _other_tokenizer(tiny_directory, tmp_path / "other")
+    said = say("--ckpt_path", trained, "--model.backbone", other, *_fresh(tmp_path))
+    assert "tokenizer" in said
+    assert str(tiny_directory) in said
+
+
+def test_a_checkpoint_of_other_phases_is_refused(
+    small: SmallRun, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited = _edited(small, tmp_path, ": warmup", ": warm_up")
+    assert edited.vlmq("fit", tmp_path / "run", "--ckpt_path", str(trained)) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "stands in phase 'warmup'" in said
+    assert "warm_up" in said
+
+
+# -- data ----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_dataset_is_refused(say: Say, tmp_path: Path) -> None:
+    from vlmq.data.store import EpisodeStore
+
+    EpisodeStore.create(tmp_path / "empty", {}).close()
+    said = say("--data.dataset", tmp_path / "empty", "--data.collect", "null")
+    assert "is empty" in said
+    assert str(tmp_path / "empty") in said
+
+
+def test_a_missing_dataset_is_named(say: Say, tmp_path: Path) -> None:
+    assert str(tmp_path / "nowhere") in say("--data.dataset", tmp_path / "nowhere", "--data.collect", "null")
+
+
+def test_a_damaged_dataset_names_the_episode(say: Say, small: SmallRun, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(small.folder / "dataset", damaged)
+    data = bytearray((damaged / "episodes.bin").read_bytes())
+    for place in range(200, len(data), 400):
+        data[place] ^= 0xFF
+    (damaged / "episodes.bin").write_bytes(bytes(data))
+    said = say("--data.dataset", damaged)
+    assert "damaged" in said
+    assert str(damaged) in said
+
+
+def test_a_dataset_of_another_environment_is_refused(say: Say, small: SmallRun) -> None:
+    said = say("--data.env", "cards/EZPoints-v0", "--data.collect", "null")
+    assert "cards/NumberLine-v0" in said
+    assert "cards/EZPoints-v0" in said
+
+
+def test_a_dataset_collected_with_other_settings_is_not_mixed_with_these(say: Say) -> None:
+    assert "other settings" in say("--data.collect.episodes", "30", "--data.collect.corruption", "0.1")
+
+
+def test_a_dataset_of_another_tokenizer_is_refused(say: Say, tiny_directory: Path, tmp_path: Path) -> None:
+    other = _other_tokenizer(tiny_directory, tmp_path / "other")
+    assert "another tokenizer" in say("--model.backbone", other)
+
+
+# -- models --------------------------------------------------------------------------------------------------
+
+
+def _other_tokenizer(model: Path, folder: Path) -> Path:
+    """The same model with two words of its vocabulary exchanged."""
+    shutil.copytree(model, folder)
+    text = (folder / "tokenizer.json").read_text()
+    marked = text.replace('"red"', '"\0"').replace('"green"', '"red"').replace('"\0"', '"green"')
+    assert marked != text
+    (folder / "tokenizer.json").write_text(marked)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./nowhere", "no model directory './nowhere'"),
+        ("pkg:vlmq_model_nowhere", "needs the package vlmq_model_nowhere"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(say: Say, name: str, said: str) -> None:
+    assert said in say("--model.backbone", name)
+
+
+def test_a_directory_without_a_model_is_refused(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "hollow").mkdir()
+    assert str(tmp_path / "hollow") in say("--model.backbone", tmp_path / "hollow")
+
+
+def test_a_model_without_eyes_is_refused(say: Say, tiny_directory: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_directory)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "blind")
+    tokenizer.save_pretrained(tmp_path / "blind")
+    said = say("--model.backbone", tmp_path / "blind")
+    assert str(tmp_path / "blind") in said
+    assert "vision-language model" in said
+
+
+def test_adapters_that_match_no_layer_are_named(say: Say) -> None:
+    assert "nothing_here" in say("--model.lora.target_modules", "nothing_here", "--model.lora.rank", "4")
+
+
+# -- and nothing else is said --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own_hardly_anything_precedes_the_sentence(
+    small: SmallRun, tmp_path: Path
+) -> None:
+    process = small.start("fit", tmp_path / "run", "--model.gamma_turn", "1.5")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert out == ""
+    assert "site-packages" not in err
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert lines[-1].startswith("vlmq: model.gamma_turn is 1.5")
+    assert len(lines) <= 4, err

@@ -1,0 +1,146 @@
+"""The commands that people will copy exist: README, documentation and headers of the configurations."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import vlmq
+from vlmq.cli import main
+from vlmq.train import cli as heavy
+from vlmq.train.agent import Agent
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+PROSE = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+]
+HEAVY = ("fit", "validate", "collect")
+
+
+def _blocks(path: Path, *languages: str) -> Iterator[str]:
+    """What stands between a fence that opens with one of these words and the fence that closes it."""
+    opened, lines = None, []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("```"):
+            lines.append(line)
+        elif opened is None:
+            opened, lines = line.removeprefix("```").strip(), []
+        else:
+            if opened in languages:
+                yield "\n".join(lines)
+            opened = None
+
+
+def _commands(text: str) -> Iterator[list[str]]:
+    """Each `vlmq ...` of a text, joined where it is broken over lines, without comments."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for part in line.split("&&"):
+            words = shlex.split(part, comments=True)
+            if words[:1] == ["vlmq"]:
+                yield words[1:]
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{path.parent.name}/{path.name}: {' '.join(words)}"[:90])
+    for path in PROSE
+    for block in _blocks(path, "", "bash", "sh", "console")
+    for words in _commands(block)
+]
+
+
+def test_the_readme_shows_commands() -> None:
+    verbs = {words[0] for words in _commands("\n".join(_blocks(ROOT / "README.md", "")))}
+    assert verbs >= {"fit", "validate", "collect", "envs", "configs", "data"}
+
+
+def _parsed(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The configuration that the real command line makes of it; nothing is run."""
+    monkeypatch.setattr(sys, "argv", ["vlmq"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        heavy.main([*arguments, "--print_config"])
+    assert left.value.code in (0, None), capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def _made_up(word: str) -> bool:
+    return word in ("OWNER/NAME",) or word.startswith(("my.", "mine.", "runs/mine"))
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_shown_to_people_exists(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    verb, *rest = words
+    if verb in HEAVY:
+        # A file of the reader's own is played by one of ours; a checkpoint is of a run that nobody has made here.
+        rest = [str(CONFIGS[0]) if _made_up(word) and word.endswith(".yaml") else word for word in rest]
+        if "--ckpt_path" in rest:
+            place = rest.index("--ckpt_path")
+            assert rest[place + 1] in ("last", "best") or rest[place + 1].endswith(".ckpt")
+            del rest[place : place + 2]
+        assert "--config" in rest
+        config = yaml.safe_load(_parsed([verb, *rest], capsys, monkeypatch))
+        assert config["model"]["backbone"]
+        return
+    assert main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    if rest:
+        assert re.search(rf"\b{re.escape(rest[0])}\b", shown), f"`vlmq {verb}` knows no {rest[0]}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_what_the_command_line_understands(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    config = yaml.safe_load(_parsed(["fit", "--config", str(path)], capsys, monkeypatch))
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = [phase["name"] for phase in given["model"]["phases"]]
+    assert [phase["name"] for phase in config["model"]["phases"]] == names
+    assert (
+        config["trainer"]["default_root_dir"] == given["trainer"]["default_root_dir"] == f"runs/{path.stem}"
+    )
+    for section in ("model", "data"):
+        for name, value in given[section].items():
+            if not isinstance(value, (dict, list)):
+                assert config[section][name] == value, f"{section}.{name}"
+    interval = given["trainer"].get("val_check_interval")
+    if given["data"].get("env") is not None:
+        assert all(phase["updates"] % interval == 0 for phase in given["model"]["phases"])
+
+
+def test_the_python_that_the_readme_shows_names_what_exists() -> None:
+    (block,) = _blocks(ROOT / "README.md", "python")
+    tree = ast.parse(block)
+    used = {
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert ("vlmq", "load") in used
+    owners = {"vlmq": vlmq, "agent": Agent}
+    for owner, name in used:
+        assert hasattr(owners[owner], name), f"{owner}.{name}"
+    call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "agent.act")
+    assert [ast.unparse(argument) for argument in call.args] == ["image", "text"]
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
+    # The picture is written by the run that the page shows.
+    missing = [t for t in targets if not (ROOT / t).exists() and not t.endswith(".png")]
+    assert targets
+    assert missing == []

@@ -1,0 +1,203 @@
+"""A difference between acting and learning, planted anywhere, stops the run before its first update."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from vlmq.api import Episode, ModelError, Observation
+from vlmq.cli import main
+from vlmq.model.actor_critic import ActorCritic
+from vlmq.model.backbone import Backbone
+from vlmq.model.generate import Sampling
+from vlmq.model.heads import CriticConfig
+from vlmq.prompt.encode import Encoder, Pixels, Segment
+from vlmq.prompt.window import History
+from vlmq.rollout.collector import Player, episode_seed
+from vlmq.rollout.policies import ModelPolicy
+from vlmq.train import cli as _heavy  # noqa: F401  # imported here: its loggers keep the stream they find
+from vlmq.train.checks import check_encoding, check_log_probs
+
+CPU = torch.device("cpu")
+HISTORIES: tuple[History, ...] = ("none", 1, "all")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_backbone: Backbone) -> ActorCritic:
+    return ActorCritic(copy.deepcopy(tiny_backbone), CriticConfig(1, 8, 4), trunk_gradient=1.0).eval()
+
+
+@pytest.fixture(scope="module")
+def played(tiny_encoder: Encoder, tiny_backbone: Backbone) -> dict[History, list[Episode]]:
+    """Three episodes of the model's own play, for each length of history."""
+    pytest.importorskip("vlmq_env_example")
+    sampling = Sampling(6, 1.0, tiny_encoder.end_id, tiny_encoder.pad_id, tiny_encoder.banned_ids)
+    policy = ModelPolicy(tiny_backbone, tiny_encoder, sampling, seed=2)
+    episodes = {}
+    for history in HISTORIES:
+        with Player("example/Memory-v0", 3, tiny_encoder, history=history, max_reply=6) as player:
+            episodes[history] = list(player.play(policy, range(3), episode_seed(2, "test"), source="model"))
+    return episodes
+
+
+def _with_turn(episode: Episode, place: int, **changes: object) -> Episode:
+    turns = list(episode.turns)
+    turns[place] = replace(turns[place], **changes)  # type: ignore[arg-type]
+    return replace(episode, turns=tuple(turns))
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_untouched_play_passes_both_checks(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder, history: History
+) -> None:
+    check_encoding(played[history], tiny_encoder, history)
+    assert check_log_probs(played[history], model, tiny_encoder, history, CPU) < 1e-4
+
+
+class AltersIds(Encoder):
+    """Encodes every prompt with one more token in front."""
+
+    def _prompt_ids(self, observation: Observation, first: bool) -> NDArray[np.int32]:
+        return np.concatenate([[self.end_id], super()._prompt_ids(observation, first)]).astype(np.int32)
+
+
+class AltersPixels(Encoder):
+    """Shows one pixel of every picture a little brighter."""
+
+    def pixels(self, image: NDArray[np.uint8]) -> Pixels:
+        brighter = image.copy()
+        brighter[0, 0, 0] ^= 1
+        return super().pixels(brighter)
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("kind", [AltersIds, AltersPixels])
+def test_an_encoder_that_alters_ids_or_pixels_is_caught(
+    played: dict[History, list[Episode]], tiny_encoder: Encoder, history: History, kind: type[Encoder]
+) -> None:
+    with pytest.raises(ModelError, match="episode 0, turn 0: encoding .* no training was started"):
+        check_encoding(sorted(played[history], key=lambda e: e.index), kind(tiny_encoder.processor), history)
+
+
+def test_a_picture_that_changed_between_acting_and_learning_is_caught_at_its_turn(
+    played: dict[History, list[Episode]], tiny_encoder: Encoder
+) -> None:
+    episode = played["none"][0]
+    image = episode.turns[2].observation.image
+    assert image is not None
+    changed = image.copy()
+    changed[5, 5] ^= 0x10
+    turn = episode.turns[2].observation
+    altered = _with_turn(episode, 2, observation=Observation(turn.text, changed))
+    with pytest.raises(ModelError, match=f"episode {episode.index}, turn 2:"):
+        check_encoding([altered], tiny_encoder, "none")
+
+
+def test_an_earlier_reply_that_changed_is_caught_where_it_is_context(
+    played: dict[History, list[Episode]], tiny_encoder: Encoder
+) -> None:
+    episode = played["all"][0]
+    ids = episode.turns[0].reply_ids.copy()
+    ids[0] += 1
+    altered = _with_turn(episode, 0, reply_ids=ids)
+    with pytest.raises(ModelError, match="turn 1:"):
+        check_encoding([altered], tiny_encoder, "all")
+
+
+def test_a_reply_tokenised_anew_is_caught_where_it_was_not_canonical(
+    played: dict[History, list[Episode]], tiny_encoder: Encoder
+) -> None:
+    def anew(episode: Episode) -> Episode:
+        turns = [replace(turn, reply_ids=tiny_encoder.reply(turn.reply)) for turn in episode.turns]
+        return replace(episode, turns=tuple(turns))
+
+    with pytest.raises(ModelError, match="encoding the stored observation"):
+        check_encoding([anew(episode) for episode in played["all"]], tiny_encoder, "all")
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_a_model_whose_log_probs_differ_is_caught(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder, history: History
+) -> None:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.backbone.parameters():
+            parameter.mul_(1.01)
+    with pytest.raises(ModelError, match="log-probabilities differ .* no training was started"):
+        check_log_probs(played[history], other, tiny_encoder, history, CPU)
+
+
+def test_a_log_prob_that_is_no_number_is_not_taken_for_equal(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
+) -> None:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        next(other.backbone.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match="differ"):
+        check_log_probs(played["none"], other, tiny_encoder, "none", CPU)
+
+
+def test_wrong_positions_are_caught(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
+) -> None:
+    short = [_with_turn(e, 0, reply_ids=e.turns[0].reply_ids[::-1].copy()) for e in played["none"]]
+    with pytest.raises(ModelError, match="log-probabilities differ"):
+        check_log_probs(short, model, tiny_encoder, "none", CPU)
+
+
+CONFIG = """\
+trainer: {{accelerator: cpu, devices: 1, default_root_dir: {run}, val_check_interval: 2, enable_progress_bar: false}}
+model:
+  backbone: {model}
+  max_reply: 4
+  critic: {{members: 1, width: 8, dim: 4}}
+  phases: [{{name: warmup, updates: 2, filter: always}}]
+data:
+  env: cards/NumberLine-v0
+  num_envs: 2
+  batch_size: 4
+  collect: {{policy: random, episodes: 4}}
+  evaluation: {{episodes: 2, final_episodes: 2}}
+"""
+
+
+@pytest.mark.parametrize("planted", ["ids", "pixels", "nothing"])
+def test_a_difference_planted_between_acting_and_learning_stops_vlmq_fit(
+    tiny_directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    planted: str,
+) -> None:
+    """The actor's prompts are altered on their way out; the learner encodes the stored observations."""
+    pytest.importorskip("vlmq_env_cards")
+    from vlmq.rollout import actor
+
+    class Altered(actor._Memory):
+        def segment(self, turn: int, first: bool, encoder: Encoder) -> Segment:
+            observation = self.observations[turn]
+            if planted == "ids":
+                return encoder.prompt(Observation(f"{observation.text} ", observation.image), first=first)
+            if planted == "pixels":
+                assert observation.image is not None
+                return encoder.prompt(Observation(observation.text, 255 - observation.image), first=first)
+            return super().segment(turn, first, encoder)
+
+    monkeypatch.setattr(actor, "_Memory", Altered)
+    monkeypatch.setattr("sys.argv", ["vlmq"])
+    (tmp_path / "config.yaml").write_text(CONFIG.format(run=tmp_path / "run", model=tiny_directory))
+    code = main(["fit", "--config", str(tmp_path / "config.yaml")])
+    said = capsys.readouterr().err
+    if planted == "nothing":
+        assert code == 0, said
+        return
+    assert code == 2
+    assert "encoding the stored observation does not give the ids and pixels that the actor saw" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("run/checkpoints/*.ckpt"))
