@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        evaluated = sum(trainer.num_val_batches) > 0 and (batch_idx + 1) % trainer.val_check_batch == 0
+        interval = trainer.val_check_batch or math.inf
+        evaluated = sum(trainer.num_val_batches) > 0 and (batch_idx + 1) % interval == 0
         schedule = pl_module.schedule
         stops = trainer.should_stop or schedule.at_end_of_phase or trainer.global_step == trainer.max_steps
         if (stops or schedule.made % self._every == 0) and not evaluated:

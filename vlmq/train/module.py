@@ -419,7 +419,8 @@ class VlmqModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
-        if self.schedule.made % self.trainer.log_every_n_steps == 0:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
+        if every and self.schedule.made % every == 0:
             for logger in self.loggers:
                 logger.log_metrics(self._metrics, step=self.schedule.made - 1)
 

@@ -14,6 +14,7 @@ SPLITS = ("train", "validation", "test")
 
 _SHARES: dict[str, tuple[Scene, float]] = {
     "plain_digits": (number_scenes.plain_digits, 10.0),
+    "stacked": (number_scenes.stacked, 110.0),
     "read_digit": (number_scenes.read_digit, 8.0),
     "read_number": (number_scenes.read_number, 10.0),
     "read_pair": (number_scenes.read_pair, 26.0),

@@ -35,6 +35,29 @@ def plain_digits(rng: Random) -> list[Exchange]:
     return [Exchange(canvas.finish(), question, where)]
 
 
+def stacked(rng: Random) -> list[Exchange]:
+    """Two digits, one above the other near the middle, in any colours: read, compare and reckon at a glance."""
+    numbers = rng.randrange(10), rng.randrange(10)
+    canvas = Canvas(rng)
+    first = contrasting(rng, canvas.ground)
+    inks = first, first if rng.random() < 0.4 else contrasting(rng, canvas.ground)
+    size, left = rng.randrange(20, 29), rng.randrange(14, 38)
+    labelled = rng.random() < 0.4
+    for row in range(2):
+        mask = glyphs(str(numbers[row]), size + rng.randrange(-1, 2), rng.random() < 0.3)
+        if labelled:
+            canvas.small_label(rng.randrange(0, 10), 32 * row + rng.randrange(4, 18))
+        top = 16 + 32 * row - mask.shape[0] // 2 + rng.randrange(-4, 5)
+        canvas.blend(mask, left + rng.randrange(-2, 3), min(max(0, top), SIDE - mask.shape[0]), inks[row])
+    image, names = canvas.finish(), ("top", "bottom")
+    kind = rng.random()
+    if kind < 0.4:
+        return [Exchange(image, *_reading(rng, numbers, names))]
+    if kind < 0.85:
+        return [Exchange(image, *_comparing(rng, numbers, names))]
+    return [Exchange(image, *_reckoning(rng, numbers))]
+
+
 def read_digit(rng: Random) -> list[Exchange]:
     """One digit, anywhere."""
     return _read_one(rng, str(rng.randrange(10)))
