@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from vlmq.api import ModelError
-
-if TYPE_CHECKING:
-    from vlmq.train.module import VlmqModule
 
 FOLDER = "checkpoints"
 
@@ -49,8 +48,22 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_fits(checkpoint: dict[str, Any], module: VlmqModule) -> None:
+def check_fits(
+    checkpoint: dict[str, Any],
+    *,
+    backbone: str,
+    fingerprint: str,
+    own: Mapping[str, Tensor],
+    phases: list[str],
+) -> None:
     """Refuse a checkpoint of another model or another schedule.
+
+    Args:
+        checkpoint: what `read` gave.
+        backbone: name of the model it shall go into.
+        fingerprint: of that model's tokenizer.
+        own: that model's weights.
+        phases: names of the run's phases.
 
     Raises:
         ModelError: it does not fit, naming the first difference.
@@ -58,12 +71,11 @@ def check_fits(checkpoint: dict[str, Any], module: VlmqModule) -> None:
     if "vlmq" not in checkpoint:
         raise ModelError("this is no vlmq checkpoint; give the path of one that `vlmq fit` wrote.")
     saved = checkpoint["vlmq"]
-    if saved["fingerprint"] != module.encoder.fingerprint:
+    if saved["fingerprint"] != fingerprint:
         raise ModelError(
             f"the checkpoint was made with {saved['settings']['backbone']}, whose tokenizer is not that of "
-            f"{module.settings['backbone']}; set model.backbone to the one it was trained from."
+            f"{backbone}; set model.backbone to the one it was trained from."
         )
-    own = module.state_dict()
     # A sharding strategy has put the weights in place already, and taken them out.
     for name, value in checkpoint.get("state_dict", {}).items():
         if name not in own or own[name].shape != value.shape:
@@ -72,10 +84,9 @@ def check_fits(checkpoint: dict[str, Any], module: VlmqModule) -> None:
                 f"the model settings it was trained with (backbone {saved['settings']['backbone']}, "
                 f"critic {saved['settings']['critic']})."
             )
-    names = [phase.name for phase in module.schedule.phases]
     done = saved["phases"][: saved["schedule"]["index"] + 1]
-    if names[: len(done)] != done:
+    if phases[: len(done)] != done:
         raise ModelError(
-            f"the checkpoint stands in phase '{done[-1]}' of {saved['phases']}, but model.phases are {names}; "
+            f"the checkpoint stands in phase '{done[-1]}' of {saved['phases']}, but model.phases are {phases}; "
             "resume with the phases it was started with (you may add phases at the end)."
         )

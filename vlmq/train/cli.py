@@ -76,7 +76,7 @@ class VlmqTrainer(L.Trainer):
             model.configure_model()
             if ckpt_path is not None:
                 content = checkpoint.read(Path(ckpt_path))
-                checkpoint.check_fits(content, model)
+                model.check_fits(content)
                 model.load_state_dict(content["state_dict"], strict=False)
             policy = model.policy(temperature=settings.temperature, seed=datamodule.seed)
         try:

@@ -38,7 +38,7 @@ from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.policies import ModelPolicy, Policy, ScriptedPolicy
 from vlmq.train import branch, checks
-from vlmq.train.checkpoint import check_fits
+from vlmq.train import checkpoint as checkpoints
 from vlmq.train.judge import judge
 from vlmq.train.schedule import Phase, Schedule
 
@@ -453,8 +453,18 @@ class VlmqModule(L.LightningModule):
             "points": [asdict(point) for point in self.points],
         }
 
+    def check_fits(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model or another schedule."""
+        checkpoints.check_fits(
+            checkpoint,
+            backbone=self.settings["backbone"],
+            fingerprint=self.encoder.fingerprint,
+            own=self.state_dict(),
+            phases=[phase.name for phase in self.schedule.phases],
+        )
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_fits(checkpoint, self)
+        self.check_fits(checkpoint)
         self.schedule.load_state_dict(checkpoint["vlmq"]["schedule"])
         self.rows = [Row(**row) for row in checkpoint["vlmq"]["rows"]]
         self.points = [Point(**point) for point in checkpoint["vlmq"]["points"]]
