@@ -66,7 +66,7 @@ def test_no_picture_of_one_split_occurs_in_another() -> None:
 def test_every_skill_is_drawn_and_numbers_dominate(episodes: list[Episode]) -> None:
     shares = Counter(episode.source for episode in episodes)
     assert set(shares) == set(SKILLS)
-    assert shares["read_pair"] + shares["compare"] > 0.35 * COUNT
+    assert shares["stacked"] + shares["read_pair"] + shares["compare"] > 0.5 * COUNT
 
 
 def test_episodes_are_complete(episodes: list[Episode]) -> None:
