@@ -106,6 +106,7 @@ def test_a_run_may_be_cut_and_continued_again_and_again(
         _check_same(run_dir, uninterrupted)
 
 
+@pytest.mark.slow  # the signal races with a run of seconds: on a quick machine the run may end before it
 def test_ctrl_c_says_how_to_go_on_and_exits_with_130(
     small: SmallRun, uninterrupted: Path, tmp_path: Path
 ) -> None:
