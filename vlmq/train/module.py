@@ -6,7 +6,8 @@ The update (arXiv 2505.03181; what differs is marked):
     L_i      = lambda-return from R_i and the Polyak critic's V(next state)
     A_i      = mean_c Q_c(h_i, a_i) - V_c(h_i)
     f_i      = [A_i > margin], or 1 during warm-up             (ours: the margin, in units of the return range)
-    loss     = mean over replies of mean over tokens of  -f_i log pi(a_i | h_i)  +  w (Q(h_i, a_i) - L_i)^2 / 2
+    loss     = mean over replies of mean over tokens of -f_i log pi(a_i | h_i)
+               + w mean over tokens of (Q(h_i, a_i) - L_i)^2 / 2
 
 Rewards are divided by the data's return range, so that Q, A and the margin mean the same on every task (ours).
 """
