@@ -91,7 +91,7 @@ class Encoder:
         self.prefix_stable = self._is_prefix_stable()
         self._ids: OrderedDict[tuple[Any, ...], NDArray[np.int32]] = OrderedDict()
         self._texts: OrderedDict[bytes, str] = OrderedDict()
-        self._tables: dict[tuple[int, ...], tuple[NDArray[np.float32], Pixels] | None] = {}
+        self._tables: dict[tuple[int, ...], _PixelTable | None] = {}
         self._stacked: bool | None = None
 
     @classmethod
@@ -131,11 +131,11 @@ class Encoder:
         if ids is None:
             ids = self._prompt_ids(observation, first)
             _remember(self._ids, key, ids)
-        checksum = zlib.adler32(ids.tobytes())
+        checksum = zlib.adler32(ids)
         if observation.image is None:
             return Segment(ids, None, checksum)
         pixels = self.pixels(observation.image)
-        checksum = zlib.adler32(observation.image.tobytes(), checksum)
+        checksum = zlib.adler32(np.ascontiguousarray(observation.image), checksum)
         return Segment(ids, pixels, (checksum << 32) ^ _fold(pixels["pixel_values"]))
 
     def reply(self, text: str) -> NDArray[np.int32]:
@@ -169,12 +169,8 @@ class Encoder:
         table = self._tables[image.shape]
         if table is None:
             return self._process(image)
-        values, constants = table
-        plane = np.empty((3, *image.shape[:2]), values.dtype)
-        for channel in range(3):
-            np.take(values[channel], image[..., channel], out=plane[channel], mode="clip")
-        like = constants["pixel_values"]
-        return {**constants, "pixel_values": plane.reshape(like.shape)}
+        like = table.constants["pixel_values"]
+        return {**table.constants, "pixel_values": table.planes(image).reshape(like.shape)}
 
     # -- to batches ----------------------------------------------------------------------------------------
 
@@ -292,8 +288,8 @@ class Encoder:
         self._stacked = stacked
         return {name: value[0] if stacked else value for name, value in arrays.items()}
 
-    def _read_table(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], Pixels] | None:
-        """The processor as a table of 256 values for each channel, or None where it mixes pixels."""
+    def _read_table(self, shape: tuple[int, ...]) -> _PixelTable | None:
+        """The processor as a function of each pixel alone, or None where it mixes pixels."""
         height, width, _ = shape
         made = self._process(np.zeros(shape, np.uint8) + np.uint8(7))
         if height * width < 256 or made["pixel_values"].size != 3 * height * width:
@@ -301,15 +297,65 @@ class Encoder:
         ramp = np.arange(height * width, dtype=np.int64) % 256
         probe = np.stack([np.roll(ramp, shift) for shift in (0, 85, 170)], -1).astype(np.uint8).reshape(shape)
         out = self._process(probe)["pixel_values"].reshape(3, -1)
-        table = np.zeros((3, 256), out.dtype)
+        values = np.zeros((3, 256), out.dtype)
         for channel in range(3):
-            table[channel, probe[..., channel].reshape(-1)] = out[channel]
+            values[channel, probe[..., channel].reshape(-1)] = out[channel]
+        table = _PixelTable(values, _arithmetic(values, self.processor.image_processor), made)
         check = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
         expected = self._process(check)
-        plane = np.stack([table[channel][check[..., channel]] for channel in range(3)])
-        same = np.array_equal(plane.reshape(expected["pixel_values"].shape), expected["pixel_values"])
+        planes = table.planes(check).reshape(expected["pixel_values"].shape)
+        same = np.array_equal(planes, expected["pixel_values"])
         constants = all(np.array_equal(made[n], expected[n]) for n in made if n != "pixel_values")
-        return (table, expected) if same and constants else None
+        return table if same and constants else None
+
+
+@dataclass(frozen=True, eq=False)
+class _PixelTable:
+    """An image processor that treats each pixel alone.
+
+    Attributes:
+        values: what it makes of 0 to 255, (3, 256).
+        arithmetic: mean and spread (3, 1, 1) that give the very same numbers, faster; None where they do not.
+        constants: what it gives beside the pixels, whatever the picture shows.
+    """
+
+    values: NDArray[np.float32]
+    arithmetic: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    constants: Pixels
+
+    def planes(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(3, H, W) of a picture (H, W, 3)."""
+        planes = np.empty((3, *image.shape[:2]), self.values.dtype)
+        if self.arithmetic is not None:
+            return _standardised(np.ascontiguousarray(image.transpose(2, 0, 1)), *self.arithmetic, planes)
+        for channel in range(3):
+            np.take(self.values[channel], image[..., channel], out=planes[channel], mode="clip")
+        return planes
+
+
+def _arithmetic(
+    values: NDArray[np.float32], image_processor: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Mean and spread with which plain arithmetic equals the table, to the last bit."""
+    mean, spread = getattr(image_processor, "image_mean", None), getattr(image_processor, "image_std", None)
+    if values.dtype != np.float32 or mean is None or spread is None:
+        return None
+    numbers = [np.asarray(n, np.float32).reshape(-1, 1, 1) for n in (mean, spread)]
+    levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
+    made = _standardised(levels, numbers[0], numbers[1], np.empty((3, 1, 256), np.float32))
+    return (numbers[0], numbers[1]) if np.array_equal(made[:, 0], values) else None
+
+
+def _standardised(
+    levels: NDArray[np.uint8],
+    mean: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(levels / 255 - mean) / spread, in `out`."""
+    np.divide(levels, np.float32(255.0), out=out)
+    np.subtract(out, mean, out=out)
+    return np.divide(out, spread, out=out)
 
 
 def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:

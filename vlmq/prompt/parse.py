@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 ReplyFormat = Literal["plain", "tagged", "json"]
@@ -33,6 +34,7 @@ class ParseError:
     reason: str
 
 
+@lru_cache(maxsize=8192)
 def parse_agent(reply: str, reply_format: ReplyFormat) -> Parsed | ParseError:
     """The action of a reply.
 

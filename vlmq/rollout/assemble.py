@@ -28,15 +28,29 @@ class Assembler:
     def add(
         self, transitions: TensorDictBase, seed_of: Callable[[int], int], **about: object
     ) -> list[Episode]:
-        """Take the next transition of every slot, batch (N,) or (N, 1), and give the episodes that ended.
+        """Take the next transitions of every slot, batch (N, T), and give the episodes that ended.
 
         Args:
             transitions: a TorchRL collector's output.
             seed_of: the seed of an episode's index.
             about: fields of `Episode` that the transitions do not hold.
         """
-        now = _arrays(transitions, (*_ACTED, keys.EPISODE, *_SEEN))
-        after = _arrays(transitions["next"], (*_SEEN, *_OUTCOME))
+        whole_now = _arrays(transitions, (*_ACTED, keys.EPISODE, *_SEEN))
+        whole_after = _arrays(transitions["next"], (*_SEEN, *_OUTCOME))
+        ended: list[Episode] = []
+        for time in range(transitions.batch_size[1]):
+            now = {name: array[:, time] for name, array in whole_now.items()}
+            after = {name: array[:, time] for name, array in whole_after.items()}
+            ended += self._add_step(now, after, seed_of, about)
+        return ended
+
+    def _add_step(
+        self,
+        now: dict[str, np.ndarray],
+        after: dict[str, np.ndarray],
+        seed_of: Callable[[int], int],
+        about: dict[str, object],
+    ) -> list[Episode]:
         ended: list[Episode] = []
         for slot in range(len(now[keys.EPISODE])):
             index = int(now[keys.EPISODE][slot])
@@ -92,10 +106,9 @@ _OUTCOME = ("reward", "done", "terminated", "truncated", keys.SUCCESS, keys.ACTI
 
 
 def _arrays(transitions: TensorDictBase, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Leaves as arrays of shape (N, ...); TorchRL's time dimension and the flags' last one are taken off."""
-    timed = transitions.batch_dims == 2
-    arrays = {name: (transitions[name][:, 0] if timed else transitions[name]).numpy() for name in names}
-    return {name: array[:, 0] if name in _COLUMNS else array for name, array in arrays.items()}
+    """Leaves as arrays of shape (N, T, ...); the flags' last dimension is taken off."""
+    arrays = {name: transitions[name].numpy() for name in names}
+    return {name: array[..., 0] if name in _COLUMNS else array for name, array in arrays.items()}
 
 
 _COLUMNS = ("reward", "done", "terminated", "truncated")

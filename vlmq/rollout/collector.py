@@ -22,6 +22,10 @@ from vlmq.rollout.assemble import Assembler
 from vlmq.rollout.policies import Context, Policy, Reply
 
 
+_STEPS = 4
+"""Turns of each environment that the collector hands over at once; what it does for each hand-over, it does rarely."""
+
+
 class Player:
     """N environments, an actor, and the loop between them. Close it, or use it in a `with`.
 
@@ -78,7 +82,7 @@ class Player:
         self._collector = Collector(
             self._env,
             self._actor,
-            frames_per_batch=num_envs,
+            frames_per_batch=num_envs * _STEPS,
             total_frames=-1,
             track_traj_ids=False,
             trust_policy=True,

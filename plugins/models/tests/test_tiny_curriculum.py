@@ -138,9 +138,42 @@ def test_chosen_skills_are_the_only_ones_drawn() -> None:
 
 
 def test_unknown_names_are_refused_in_one_sentence() -> None:
-    with pytest.raises(CurriculumError, match="skill 'acting' is unknown: choose from plain_digits"):
+    with pytest.raises(CurriculumError, match="skill 'acting' is unknown: choose from stacked"):
         Curriculum(skills=("acting",))
     with pytest.raises(CurriculumError, match="split 'dev' is unknown: choose one of train"):
         Curriculum(split="dev")
     with pytest.raises(CurriculumError, match="no skill is named"):
         Curriculum(skills=())
+
+
+def test_the_curriculum_starts_narrow_and_widens() -> None:
+    curriculum = Curriculum(dialogues=True, block=1, narrow=200, widen=200)
+    digits = {"stacked", "read_digit", "read_pair", "compare", "arithmetic"}
+    early = [curriculum.episode(index) for index in range(200)]
+    assert {episode.source for episode in early} <= digits
+    for episode in early:
+        image = episode.turns[0].observation.image
+        assert image is not None
+        assert (image == image[..., :1]).all()  # no colour
+        assert all(int(number) < 20 for number in episode.turns[-1].reply.split() if number.isdigit())
+    late = [curriculum.episode(index) for index in range(400, 600)]
+    assert len({episode.source for episode in late}) > 9
+    plain = Curriculum(dialogues=True, block=1)
+    assert _fingerprint_of_dialogue(plain.episode(450)) == _fingerprint_of_dialogue(late[50])
+
+
+def test_a_dialogue_asks_twice_about_one_picture_and_mostly_compares_before_it_reads() -> None:
+    curriculum = Curriculum(skills=("compare",), dialogues=True)
+    readings = (*phrases.READ_OF_TWO, *phrases.READ_BOTH)
+    starts = {form.split("{")[0] for form in readings if not form.startswith("{")}
+    last_reads = 0
+    for index in range(300):
+        episode = curriculum.episode(index)
+        assert episode.num_turns == 2
+        assert [turn.observation.image is None for turn in episode.turns] == [False, True]
+        last_reads += any(episode.turns[1].observation.text.startswith(start) for start in starts)
+    assert last_reads > 150
+
+
+def _fingerprint_of_dialogue(episode: Episode) -> tuple[str, ...]:
+    return tuple(turn.observation.text + turn.reply for turn in episode.turns)

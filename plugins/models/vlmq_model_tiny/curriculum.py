@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import accumulate
 from random import Random
 
 from vlmq.api import Episode, Observation, Turn, UserError
 from vlmq_model_tiny import number_scenes, shape_scenes, symbol_scenes
-from vlmq_model_tiny.scene import Exchange, Scene
+from vlmq_model_tiny.scene import Exchange, NumberScene, Scene
 
 SPLITS = ("train", "validation", "test")
 
-_SHARES: dict[str, tuple[Scene, float]] = {
-    "plain_digits": (number_scenes.plain_digits, 10.0),
-    "stacked": (number_scenes.stacked, 110.0),
+_NUMBERS: dict[str, tuple[NumberScene, float]] = {
+    "stacked": (number_scenes.stacked, 25.0),
     "read_digit": (number_scenes.read_digit, 8.0),
-    "read_number": (number_scenes.read_number, 10.0),
-    "read_pair": (number_scenes.read_pair, 26.0),
-    "compare": (number_scenes.compare, 24.0),
-    "arithmetic": (number_scenes.arithmetic, 9.0),
+    "read_number": (number_scenes.read_number, 8.0),
+    "read_pair": (number_scenes.read_pair, 10.0),
+    "compare": (number_scenes.compare, 20.0),
+    "arithmetic": (number_scenes.arithmetic, 5.0),
+}
+_OTHERS: dict[str, tuple[Scene, float]] = {
     "cards": (symbol_scenes.cards, 8.0),
     "words": (symbol_scenes.words, 4.0),
-    "colours": (shape_scenes.colours, 3.0),
-    "shapes": (shape_scenes.shapes, 2.0),
-    "count": (shape_scenes.count, 3.0),
-    "place": (shape_scenes.place, 3.0),
+    "colours": (shape_scenes.colours, 2.5),
+    "shapes": (shape_scenes.shapes, 1.5),
+    "count": (shape_scenes.count, 2.0),
+    "place": (shape_scenes.place, 2.0),
     "echo": (symbol_scenes.echo, 1.0),
-    "memory": (shape_scenes.memory, 4.0),
+    "memory": (shape_scenes.memory, 3.0),
 }
-_DIALOGUES: dict[str, Scene] = dict.fromkeys(
-    ("read_pair", "compare", "arithmetic"), number_scenes.pair_dialogue
-)
-"""Scenes that ask several questions about one picture, in place of the skill's one."""
+_SHARES = {name: share for name, (_, share) in (_NUMBERS | _OTHERS).items()}
+_DIGITS = ("stacked", "read_digit", "read_pair", "compare", "arithmetic")
+"""Skills that can do with one-digit numbers, and so start the curriculum."""
+_PAIRS = ("stacked", "read_pair", "compare", "arithmetic")
+"""Skills that a dialogue about one picture of two numbers teaches together."""
 
-SKILLS = tuple(_SHARES)
+SKILLS = (*_NUMBERS, *_OTHERS)
 """Names of the skills; an episode's `source` is one of them."""
 
 
@@ -49,11 +50,11 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
-        dialogues: ask several questions about each picture of two numbers: more to learn from one look.
+        dialogues: ask two questions about each picture of two numbers: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues or none is, so that a batch
             of them wastes little on padding.
-        easy: with dialogues, the first so many episodes are plain black-and-white digits, which over the next so
-            many give way to the whole curriculum.
+        narrow: the first so many episodes show plain digits near the middle, and nothing else.
+        widen: over the next so many, numbers come to vary in everything, and the other skills enter.
     """
 
     def __init__(
@@ -63,12 +64,13 @@ class Curriculum:
         skills: tuple[str, ...] | None = None,
         dialogues: bool = False,
         block: int = 48,
-        easy: int = 0,
+        narrow: int = 0,
+        widen: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise CurriculumError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
         chosen = SKILLS if skills is None else tuple(skills)
-        unknown = [name for name in chosen if name not in _SHARES]
+        unknown = [name for name in chosen if name not in SKILLS]
         if unknown or not chosen:
             wrong = f"skill {unknown[0]!r} is unknown" if unknown else "no skill is named"
             raise CurriculumError(f"{wrong}: choose from {', '.join(SKILLS)}")
@@ -77,14 +79,14 @@ class Curriculum:
         self.skills = chosen
         self.dialogues = dialogues
         self.block = block
-        self.easy = easy
-        self._bounds = list(accumulate(_SHARES[name][1] for name in chosen))
+        self.narrow = narrow
+        self.widen = widen
 
     def episode(self, index: int) -> Episode:
-        """The episode with this index; most have one turn, "memory" has two to four, a dialogue six."""
+        """The episode with this index; most have one turn, "memory" has two to four, a dialogue two."""
         rng = self._stream(str(index))
-        skill, scene = self._choose(index, rng)
-        exchanges = scene(rng)
+        variation = min(1.0, max(0.0, (index - self.narrow) / self.widen)) if self.widen else 1.0
+        skill, exchanges = self._draw(index, rng, variation)
         return Episode(
             env_id=f"curriculum/{skill}",
             seed=index,
@@ -97,19 +99,22 @@ class Curriculum:
             index=index,
         )
 
-    def _choose(self, index: int, rng: Random) -> tuple[str, Scene]:
-        if not self.dialogues:
-            skill = rng.choices(self.skills, cum_weights=self._bounds)[0]
-            return skill, _SHARES[skill][0]
-        if rng.random() < 2.0 - index / max(1, self.easy):
-            return "plain_digits", number_scenes.plain_dialogue
-        block = self._stream(f"block {index // self.block}")
-        skill = block.choices(self.skills, cum_weights=self._bounds)[0]
-        if skill not in _DIALOGUES:
-            others = [name for name in self.skills if name not in _DIALOGUES]
-            skill = rng.choices(others, [_SHARES[name][1] for name in others])[0]
-            return skill, _SHARES[skill][0]
-        return skill, _DIALOGUES[skill]
+    def _draw(self, index: int, rng: Random, variation: float) -> tuple[str, list[Exchange]]:
+        skills = self.skills
+        if self.dialogues:
+            first = self._choose(self._stream(f"block {index // self.block}"), skills, variation)
+            if first in _PAIRS:
+                return first, number_scenes.pair_dialogue(rng, variation)
+            skills = tuple(name for name in skills if name not in _PAIRS)
+        skill = self._choose(rng, skills, variation)
+        if skill in _NUMBERS:
+            return skill, _NUMBERS[skill][0](rng, variation)
+        return skill, _OTHERS[skill][0](rng)
+
+    def _choose(self, rng: Random, skills: tuple[str, ...], variation: float) -> str:
+        """One of the skills; those that need the whole variation are rarer without it."""
+        shares = [_SHARES[name] * (1.0 if name in _DIGITS else variation) for name in skills]
+        return rng.choices(skills, shares if any(shares) else None)[0]
 
     def _stream(self, name: str) -> Random:
         digest = hashlib.blake2b(f"{self.seed}/{self.split}/{name}".encode(), digest_size=8).digest()

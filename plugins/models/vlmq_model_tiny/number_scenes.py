@@ -1,4 +1,8 @@
-"""Scenes of numbers: read one or two, compare them, reckon with them."""
+"""Scenes of numbers: read one or two, compare them, reckon with them.
+
+`variation` runs from 0, digits in black and white near the middle, to 1, numbers of one or two digits in any size, place
+and colour.
+"""
 
 from __future__ import annotations
 
@@ -8,114 +12,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmq_model_tiny import phrases
-from vlmq_model_tiny.draw import RGB, SIDE, Canvas, contrasting, glyphs
-from vlmq_model_tiny.scene import Exchange, ask, place_anywhere, varied_glyphs
+from vlmq_model_tiny.draw import RGB, SIDE, Canvas, Mask, contrasting, glyphs
+from vlmq_model_tiny.scene import Exchange, ask, varied, varied_glyphs
 
 
-def plain_digits(rng: Random) -> list[Exchange]:
-    """One digit, or two stacked, in black and white without any clutter: where seeing starts."""
-    canvas, ink = _plain_canvas(rng)
-    if rng.random() < 0.4:
-        digit = str(rng.randrange(10))
-        mask = glyphs(digit, rng.randrange(26, 36))
-        canvas.blend(mask, rng.randrange(16, 32), rng.randrange(14, 26), ink)
-        return [Exchange(canvas.finish(), rng.choice(phrases.READ_ONE), digit)]
-    digits = rng.randrange(10), rng.randrange(10)
-    _plain_stack(canvas, digits, ink)
-    kind = rng.random()
-    if kind < 0.6:
-        question = ask(rng, phrases.READ_BOTH, first="top", second="bottom")
-        return [Exchange(canvas.finish(), question, f"{digits[0]} {digits[1]}")]
-    which = rng.randrange(2)
-    if kind < 0.8:
-        question = ask(rng, phrases.READ_OF_TWO, place=("top", "bottom")[which])
-        return [Exchange(canvas.finish(), question, str(digits[which]))]
-    where = "top" if digits[0] > digits[1] else "bottom" if digits[1] > digits[0] else "same"
-    question = ask(rng, phrases.LARGER_WHERE, first="top", second="bottom")
-    return [Exchange(canvas.finish(), question, where)]
-
-
-def stacked(rng: Random) -> list[Exchange]:
-    """Two digits, one above the other near the middle, in any colours: read, compare and reckon at a glance."""
-    numbers = rng.randrange(10), rng.randrange(10)
-    canvas = Canvas(rng)
-    first = contrasting(rng, canvas.ground)
-    inks = first, first if rng.random() < 0.4 else contrasting(rng, canvas.ground)
-    size, left = rng.randrange(20, 29), rng.randrange(14, 38)
-    labelled = rng.random() < 0.4
-    for row in range(2):
-        mask = glyphs(str(numbers[row]), size + rng.randrange(-1, 2), rng.random() < 0.3)
-        if labelled:
-            canvas.small_label(rng.randrange(0, 10), 32 * row + rng.randrange(4, 18))
-        top = 16 + 32 * row - mask.shape[0] // 2 + rng.randrange(-4, 5)
-        canvas.blend(mask, left + rng.randrange(-2, 3), min(max(0, top), SIDE - mask.shape[0]), inks[row])
-    image, names = canvas.finish(), ("top", "bottom")
+def stacked(rng: Random, variation: float = 1.0) -> list[Exchange]:
+    """Two digits, one above the other near the middle: read, compare and reckon at a glance."""
+    numbers, image, names = _stacked_picture(rng, variation)
     kind = rng.random()
     if kind < 0.4:
         return [Exchange(image, *_reading(rng, numbers, names))]
     if kind < 0.85:
-        return [Exchange(image, *_comparing(rng, numbers, names))]
+        return [Exchange(image, *_comparing(rng, numbers, names, variation))]
     return [Exchange(image, *_reckoning(rng, numbers))]
 
 
-def read_digit(rng: Random) -> list[Exchange]:
+def read_digit(rng: Random, variation: float = 1.0) -> list[Exchange]:
     """One digit, anywhere."""
-    return _read_one(rng, str(rng.randrange(10)))
+    return _read_one(rng, str(rng.randrange(10)), variation)
 
 
-def read_number(rng: Random) -> list[Exchange]:
+def read_number(rng: Random, variation: float = 1.0) -> list[Exchange]:
     """One two-digit number, anywhere."""
-    return _read_one(rng, str(rng.randrange(10, 100)))
+    return _read_one(rng, str(rng.randrange(10, 100)), variation)
 
 
-def read_pair(rng: Random) -> list[Exchange]:
+def read_pair(rng: Random, variation: float = 1.0) -> list[Exchange]:
     """Two numbers, one above the other or side by side: read one of them, or both."""
-    numbers = two_numbers(rng)
-    image, names = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
+    numbers = two_numbers(rng, variation)
+    image, names = _pair_picture(rng, numbers, variation)
     return [Exchange(image, *_reading(rng, numbers, names))]
 
 
-def compare(rng: Random) -> list[Exchange]:
+def compare(rng: Random, variation: float = 1.0) -> list[Exchange]:
     """Two numbers: which is larger or smaller, and how the first stands to the second."""
-    numbers = two_numbers(rng)
-    image, names = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
-    return [Exchange(image, *_comparing(rng, numbers, names))]
+    numbers = two_numbers(rng, variation)
+    image, names = _pair_picture(rng, numbers, variation)
+    return [Exchange(image, *_comparing(rng, numbers, names, variation))]
 
 
-def arithmetic(rng: Random) -> list[Exchange]:
+def arithmetic(rng: Random, variation: float = 1.0) -> list[Exchange]:
     """Two one-digit numbers: their distance or their sum."""
     numbers = rng.randrange(10), rng.randrange(10)
-    image, _ = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
+    image, _ = _pair_picture(rng, numbers, variation)
     return [Exchange(image, *_reckoning(rng, numbers))]
 
 
-def pair_dialogue(rng: Random) -> list[Exchange]:
-    """One picture of two numbers and several questions about it: reading, comparing, reckoning."""
-    numbers = two_numbers(rng)
-    image, names = _pair_picture(rng, str(numbers[0]), str(numbers[1]))
-    exchanges: list[Exchange] = []
-    for turn in range(6):
-        kind = rng.random()
-        if kind < 0.4:
-            question, answer = _reading(rng, numbers, names)
-        elif kind < 0.85 or max(numbers) > 9:
-            question, answer = _comparing(rng, numbers, names)
-        else:
-            question, answer = _reckoning(rng, numbers)
-        exchanges.append(Exchange(image if turn == 0 else None, question, answer))
-    return exchanges
+def pair_dialogue(rng: Random, variation: float = 1.0) -> list[Exchange]:
+    """One picture of two numbers and two questions about it.
 
-
-def plain_dialogue(rng: Random) -> list[Exchange]:
-    """The same about two stacked digits in black and white: where seeing starts."""
-    numbers = rng.randrange(10), rng.randrange(10)
-    canvas, ink = _plain_canvas(rng)
-    _plain_stack(canvas, numbers, ink)
-    image, names = canvas.finish(), ("top", "bottom")
-    pairs = [_reading(rng, numbers, names) for _ in range(4)] + [
-        _comparing(rng, numbers, names) for _ in range(2)
+    Mostly the numbers are compared or reckoned with before they are read: an answer that could be copied from an
+    earlier one teaches nothing about the picture.
+    """
+    if rng.random() < 0.5:
+        numbers, image, names = _stacked_picture(rng, variation)
+    else:
+        numbers = two_numbers(rng, variation)
+        image, names = _pair_picture(rng, numbers, variation)
+    reckon = max(numbers) < 10 and rng.random() < 0.25
+    pairs = [
+        _reckoning(rng, numbers) if reckon else _comparing(rng, numbers, names, variation),
+        _reading(rng, numbers, names),
     ]
-    rng.shuffle(pairs)
+    if rng.random() < 0.25:
+        pairs.reverse()
     return [Exchange(image if turn == 0 else None, *pair) for turn, pair in enumerate(pairs)]
 
 
@@ -127,13 +87,24 @@ def _reading(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> t
     return ask(rng, phrases.READ_OF_TWO, place=names[which]), str(numbers[which])
 
 
-def _comparing(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> tuple[str, str]:
+def _comparing(
+    rng: Random, numbers: tuple[int, int], names: tuple[str, str], variation: float
+) -> tuple[str, str]:
+    """A comparison; without variation only how the first number stands to the second.
+
+    The order has to be seen before it can be turned round: asked either way from the start, neither is learnt, for
+    on average nothing depends on the order.
+    """
     first, second = numbers
-    if rng.random() < 0.5:  # name them in either order
+    if rng.random() < 0.5 * variation:  # name them in either order
         first, second, names = second, first, (names[1], names[0])
     where = names[0] if first > second else names[1] if second > first else "same"
     other = names[1] if first > second else names[0] if second > first else "same"
     relation = "larger" if first > second else "smaller" if first < second else "equal"
+    if rng.random() >= variation:
+        if rng.random() < 0.5:
+            return ask(rng, phrases.RELATION, first=names[0], second=names[1]), relation
+        return ask(rng, phrases.LARGER_WHERE, first=names[0], second=names[1]), where
     kind = rng.random()
     forms: tuple[str, ...]
     if kind < 0.28:
@@ -159,9 +130,9 @@ def _reckoning(rng: Random, numbers: tuple[int, int]) -> tuple[str, str]:
     return rng.choice(phrases.SUM), str(sum(numbers))
 
 
-def two_numbers(rng: Random) -> tuple[int, int]:
+def two_numbers(rng: Random, variation: float = 1.0) -> tuple[int, int]:
     """Mostly one digit each; neighbours and equals are more frequent than chance."""
-    limit = 10 if rng.random() < 0.65 else 100
+    limit = 100 if rng.random() < 0.35 * variation else 10
     first = rng.randrange(limit)
     kind = rng.random()
     if kind < 0.08:
@@ -171,83 +142,110 @@ def two_numbers(rng: Random) -> tuple[int, int]:
     return first, rng.randrange(limit)
 
 
-def number_picture(rng: Random, text: str) -> NDArray[np.uint8]:
+def number_picture(rng: Random, text: str, variation: float = 1.0) -> NDArray[np.uint8]:
     """One number anywhere; clutter beside it where it is small."""
-    canvas = Canvas(rng)
-    mask = varied_glyphs(rng, text, 13, 40)
-    if mask.shape[0] < 26:
+    canvas, inks = _canvas(rng, variation)
+    mask = _glyphs(rng, text, varied(rng, 14, 28, 40, variation), variation)
+    if mask.shape[0] < 26 and not canvas.plain:
         canvas.clutter()
-    place_anywhere(canvas, mask, contrasting(rng, canvas.ground))
+    height, width = mask.shape
+    room = max(0, SIDE - width), max(0, SIDE - height)
+    x, y = (varied(rng, 0, side // 2, side, max(variation, 0.2)) for side in room)
+    canvas.blend(mask, x, y, inks[0])
     return canvas.finish()
 
 
-def _plain_canvas(rng: Random) -> tuple[Canvas, RGB]:
+def _canvas(rng: Random, variation: float) -> tuple[Canvas, tuple[RGB, RGB]]:
+    """A ground and two inks: any colours with probability `variation`, else black and white."""
+    if rng.random() < variation:
+        canvas = Canvas(rng)
+        first = contrasting(rng, canvas.ground)
+        return canvas, (first, first if rng.random() < 0.4 else contrasting(rng, canvas.ground))
     canvas = Canvas(rng, (255, 255, 255) if rng.random() < 0.7 else (0, 0, 0), plain=True)
-    return canvas, (0, 0, 0) if canvas.ground[0] else (255, 255, 255)
+    ink = (0, 0, 0) if canvas.ground[0] else (255, 255, 255)
+    return canvas, (ink, ink)
 
 
-def _plain_stack(canvas: Canvas, digits: tuple[int, int], ink: RGB) -> None:
-    rng = canvas.rng
+def _glyphs(rng: Random, text: str, size: int, variation: float) -> Mask:
+    """`text`; half of the time bold, slanted or stretched."""
+    return varied_glyphs(rng, text, size, size) if rng.random() < variation else glyphs(text, size)
+
+
+def _read_one(rng: Random, text: str, variation: float) -> list[Exchange]:
+    return [Exchange(number_picture(rng, text, variation), rng.choice(phrases.READ_ONE), text)]
+
+
+def _stacked_picture(
+    rng: Random, variation: float
+) -> tuple[tuple[int, int], NDArray[np.uint8], tuple[str, str]]:
+    numbers = rng.randrange(10), rng.randrange(10)
+    canvas, inks = _canvas(rng, variation)
+    size, left = varied(rng, 19, 24, 30, variation), varied(rng, 12, 26, 40, max(variation, 0.2))
+    labelled = rng.random() < 0.4 * variation
     for row in range(2):
-        mask = glyphs(str(digits[row]), rng.randrange(24, 33))
-        canvas.blend(mask, rng.randrange(20, 30), 32 * row + rng.randrange(3, 8), ink)
+        mask = glyphs(str(numbers[row]), size + rng.randrange(-1, 2), rng.random() < 0.3 * variation)
+        if labelled:
+            canvas.small_label(rng.randrange(0, 10), 32 * row + rng.randrange(4, 18))
+        top = 16 + 32 * row - mask.shape[0] // 2 + varied(rng, -5, 0, 5, max(variation, 0.5))
+        canvas.blend(mask, left + rng.randrange(-2, 3), min(max(0, top), SIDE - mask.shape[0]), inks[row])
+    return numbers, canvas.finish(), ("top", "bottom")
 
 
-def _read_one(rng: Random, text: str) -> list[Exchange]:
-    return [Exchange(number_picture(rng, text), rng.choice(phrases.READ_ONE), text)]
-
-
-def _pair_picture(rng: Random, first: str, second: str) -> tuple[NDArray[np.uint8], tuple[str, str]]:
+def _pair_picture(
+    rng: Random, numbers: tuple[int, int], variation: float
+) -> tuple[NDArray[np.uint8], tuple[str, str]]:
     """Two numbers, stacked (3 of 4) or side by side, with labels, a divider or frames at times."""
-    canvas = Canvas(rng)
-    canvas.clutter(0.7)
-    colour = contrasting(rng, canvas.ground)
-    colours_ = (colour, colour if rng.random() < 0.5 else contrasting(rng, canvas.ground))
-    if rng.random() < 0.75:
-        _stack(canvas, (first, second), colours_)
-        return canvas.finish(), rng.choice((("top", "bottom"), ("top", "bottom"), ("upper", "lower")))
-    _side_by_side(canvas, (first, second), colours_)
+    canvas, inks = _canvas(rng, variation)
+    texts = str(numbers[0]), str(numbers[1])
+    canvas.clutter(0.7 * variation)
+    if rng.random() < 1.0 - 0.25 * variation:
+        _stack(canvas, texts, inks, variation)
+        upper = rng.random() < 0.33 * variation
+        return canvas.finish(), ("upper", "lower") if upper else ("top", "bottom")
+    _side_by_side(canvas, texts, inks, variation)
     return canvas.finish(), ("left", "right")
 
 
-def _stack(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB]) -> None:
+def _stack(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB], variation: float) -> None:
     rng = canvas.rng
-    labels = rng.random()
-    largest = 26 if labels < 0.2 else 36
-    size = rng.randrange(16, largest + 1)
-    aligned = rng.random() < 0.6
+    above, beside = rng.random() < 0.2 * variation, rng.random() < 0.15 * variation
+    largest = 24 if above else 34
+    size = varied(rng, 16, 24, largest, variation)
+    same_size, aligned = rng.random() < 0.6, rng.random() < 0.6
     slide = rng.random()
-    divider = rng.random()
+    framed, divided = rng.random() < 0.12 * variation, rng.random() < 0.13 * variation
     for row in range(2):
-        mask = varied_glyphs(rng, texts[row], *((size, size) if rng.random() < 0.6 else (16, largest)))
+        mask = _glyphs(
+            rng, texts[row], size if same_size else varied(rng, 16, 24, largest, variation), variation
+        )
         height, width = mask.shape
         top, bottom, left = 32 * row + 1, 32 * row + 31, 1
-        if labels < 0.2:  # a small label above the number
+        if above:  # a small label above the number
             canvas.small_label(rng.randrange(0, 24), top)
             top += 9
-        elif labels < 0.35 and width < 32:  # or to its left
+        elif beside and width < 32:  # or to its left
             canvas.small_label(0, top + rng.randrange(2, 18))
             left = SIDE - 1 - max(width, 24)
-        share = slide if aligned else rng.random()
+        share = 0.5 + max(variation, 0.2) * ((slide if aligned else rng.random()) - 0.5)
         x = left + int(share * max(0, SIDE - 1 - width - left))
         y = top + int(rng.random() * max(0, bottom - top - height))
         canvas.blend(mask, x, y, inks[row])
-        if divider < 0.12:
+        if framed:
             canvas.frame(1, 32 * row, SIDE - 2, 32 * row + 31, contrasting(rng, canvas.ground, 40.0))
-    if 0.12 <= divider < 0.25:
+    if divided:
         canvas.box(0, 31, SIDE, 32, contrasting(rng, canvas.ground, 40.0))
 
 
-def _side_by_side(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB]) -> None:
+def _side_by_side(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB], variation: float) -> None:
     rng = canvas.rng
-    size = rng.randrange(16, 25)
+    size = varied(rng, 16, 20, 24, variation)
     aligned = rng.random() < 0.5
     slide = rng.random()
     for column in range(2):
-        mask = varied_glyphs(rng, texts[column], size, size)
+        mask = _glyphs(rng, texts[column], size, variation)
         height, width = mask.shape
         x = 32 * column + 1 + int(rng.random() * max(0, 30 - width))
-        share = slide if aligned else rng.random()
+        share = 0.5 + max(variation, 0.2) * ((slide if aligned else rng.random()) - 0.5)
         canvas.blend(mask, x, int(share * (SIDE - height)), inks[column])
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * variation:
         canvas.box(31, 0, 32, SIDE, contrasting(rng, canvas.ground, 40.0))

@@ -24,10 +24,18 @@ class Exchange:
 Scene = Callable[[Random], list[Exchange]]
 """Draws and asks; a pure function of the generator it is given."""
 
+NumberScene = Callable[[Random, float], list[Exchange]]
+"""A scene that can be drawn with less variation: from 0, as plain as can be, to 1, whatever may occur."""
+
 
 def ask(rng: Random, forms: tuple[str, ...], **names: str) -> str:
     """One of the forms, with its names filled in."""
     return rng.choice(forms).format(**names)
+
+
+def varied(rng: Random, low: int, centre: int, high: int, variation: float) -> int:
+    """A whole number from `low` to `high`, or from a part of that range around `centre`."""
+    return rng.randint(centre - round(variation * (centre - low)), centre + round(variation * (high - centre)))
 
 
 def varied_glyphs(rng: Random, text: str, smallest: int, largest: int) -> Mask:
