@@ -131,11 +131,11 @@ class Encoder:
         if ids is None:
             ids = self._prompt_ids(observation, first)
             _remember(self._ids, key, ids)
-        checksum = zlib.adler32(ids)
+        checksum = zlib.adler32(ids.data)
         if observation.image is None:
             return Segment(ids, None, checksum)
         pixels = self.pixels(observation.image)
-        checksum = zlib.adler32(np.ascontiguousarray(observation.image), checksum)
+        checksum = zlib.adler32(np.ascontiguousarray(observation.image).data, checksum)
         return Segment(ids, pixels, (checksum << 32) ^ _fold(pixels["pixel_values"]))
 
     def reply(self, text: str) -> NDArray[np.int32]:

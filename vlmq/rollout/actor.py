@@ -14,6 +14,7 @@ from vlmq.api import Observation
 from vlmq.prompt.encode import Encoder, Segment, digest
 from vlmq.prompt.parse import ParseError, parse_agent
 from vlmq.prompt.window import History, window_start
+from vlmq.rollout import sync
 from vlmq.rollout.policies import Context, Policy, Reply
 
 
@@ -62,7 +63,8 @@ class Actor(TensorDictModuleBase):
         live = (episodes >= 0) & ~view[keys.FAILED].reshape(-1)
         slots = [int(slot) for slot in np.flatnonzero(live)]
         contexts = [self._context(slot, view) for slot in slots]
-        replies = self.policy.replies(contexts or self._bystander(view))[: len(contexts)]
+        asked = contexts or self._bystander(view)
+        replies = self.policy.replies(asked)[: len(contexts)] if asked else []
         n = len(episodes)
         action = np.zeros((n, self._action_bytes), np.uint8)
         reply_ids = np.zeros((n, self._max_reply), np.int32)
@@ -93,7 +95,7 @@ class Actor(TensorDictModuleBase):
 
     def _bystander(self, view: dict[str, Any]) -> list[Context]:
         """What the policy gets where no slot is live: a sharded model runs on all processes or on none."""
-        if not self.policy.reads_context:
+        if not self.policy.reads_context or sync.world_size() == 1:
             return []
         if self._idle is None:
             image = np.zeros_like(view[keys.IMAGE][0]) if self._has_image else None

@@ -21,7 +21,6 @@ from vlmq.rollout.actor import Actor
 from vlmq.rollout.assemble import Assembler
 from vlmq.rollout.policies import Context, Policy, Reply
 
-
 _STEPS = 4
 """Turns of each environment that the collector hands over at once; what it does for each hand-over, it does rarely."""
 

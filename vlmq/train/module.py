@@ -38,7 +38,7 @@ from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.policies import ModelPolicy, Policy, ScriptedPolicy
-from vlmq.train import branch, checks
+from vlmq.train import branch, checks, diagnostics
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.judge import judge
 from vlmq.train.schedule import Phase, Schedule
@@ -395,27 +395,10 @@ class VlmqModule(L.LightningModule):
         metrics: dict[str, float],
     ) -> None:
         """Say what the whole batch shows, whichever process holds which part of it."""
-        sources = sorted(set(sync.everyone(list(batch.sources))))
-        codes = torch.tensor([sources.index(name) for name in batch.sources], device=self.device)
-        source = codes[batch.source][batch.reply]
-        columns = {"kept": weights.clamp_max(1.0), "entropy": output.entropy, "source": source}
-        if output.q is not None and targets is not None:
-            q = output.q.detach()
-            columns |= {"q": q.mean(0), "spread": q.std(0, correction=0)}
-            columns |= {"target": targets, "advantage": advantages}
-        rows = sync.joined(torch.stack([column.float() for column in columns.values()], -1))
-        token = dict(zip(columns, rows.unbind(-1), strict=True))
-        values: dict[str, Tensor | float] = {f"train/{name}": value for name, value in metrics.items()}
-        values["entropy"] = token["entropy"].mean()
-        for code, source in enumerate(sources):
-            chosen = token["source"] == code
-            if chosen.any():
-                values[f"pass_rate/{source}"] = token["kept"][chosen].mean()
-        if "q" in token:
-            values |= self._diagnostics(token)
-        values["phase"] = self.schedule.index
-        values["pass_rate"] = token["kept"].mean()
-        self._metrics = {name: float(value) for name, value in values.items()}
+        values = diagnostics.of_update(batch, output, weights, advantages, targets, float(self.return_range))
+        values |= {f"train/{name}": value for name, value in metrics.items()}
+        values["phase"] = float(self.schedule.index)
+        self._metrics = values
         self.log("pass_rate", self._metrics["pass_rate"], prog_bar=True, logger=False, batch_size=1)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -424,17 +407,6 @@ class VlmqModule(L.LightningModule):
         if every and self.schedule.made % every == 0:
             for logger in self.loggers:
                 logger.log_metrics(self._metrics, step=self.schedule.made - 1)
-
-    def _diagnostics(self, token: dict[str, Tensor]) -> dict[str, Tensor | float]:
-        unexplained = (token["target"] - token["q"]).var(correction=0)
-        return {
-            "critic/explained_variance": 1.0
-            - unexplained / token["target"].var(correction=0).clamp_min(1e-8),
-            "critic/q_max": token["q"].max() * self.return_range,
-            "critic/advantage_mean": token["advantage"].mean(),
-            "critic/advantage_std": token["advantage"].std(correction=0),
-            "critic/spread": token["spread"].mean(),
-        }
 
     # -- checkpoints -----------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Scenes of numbers: read one or two, compare them, reckon with them.
 
-`variation` runs from 0, digits in black and white near the middle, to 1, numbers of one or two digits in any size, place
-and colour.
+`variation` runs from 0, digits in black and white near the middle, to 1, numbers of one or two digits in any size,
+place and colour.
 """
 
 from __future__ import annotations

@@ -35,7 +35,9 @@ def ask(rng: Random, forms: tuple[str, ...], **names: str) -> str:
 
 def varied(rng: Random, low: int, centre: int, high: int, variation: float) -> int:
     """A whole number from `low` to `high`, or from a part of that range around `centre`."""
-    return rng.randint(centre - round(variation * (centre - low)), centre + round(variation * (high - centre)))
+    return rng.randint(
+        centre - round(variation * (centre - low)), centre + round(variation * (high - centre))
+    )
 
 
 def varied_glyphs(rng: Random, text: str, smallest: int, largest: int) -> Mask:
