@@ -84,7 +84,8 @@ def test_a_template_that_rewrites_earlier_turns_is_found_out(encoder: Encoder) -
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_reply_survives_tokenising(encoder: Encoder, text: str) -> None:
-    assume(not any(name in text for name in encoder.tokenizer.all_special_tokens))
+    special = encoder.tokenizer.convert_ids_to_tokens([*encoder.banned_ids, encoder.end_id])
+    assume(not any(name in text for name in special))
     ids = encoder.reply(text)
     assert encoder.decode(ids) == text
     assert int(ids[-1]) == encoder.end_id
