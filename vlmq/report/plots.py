@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#7a8594", "#c77b1e", "#2f6fb3", "#1f8a5b", "#8c4fa3", "#b23a48")
 _INK, _FAINT, _GRID, _SHADE = "#22272e", "#6b7480", "#e3e6ea", "#f4f6f8"
+_CLOSE = 0.05
+"""Success rates that are nearer than this would write their names over one another."""
 _LETTER = 0.0145
 """Width of a letter of a phase's name as a share of the axis: a name wider than its band stands upright."""
 
@@ -77,7 +79,7 @@ def learning_curve(
     _draw_bands(axes, bands)
     if data_success is not None:
         _draw_data_line(axes, data_success, below=points[-1].success >= data_success)
-    _draw_lines(axes, points, bands)
+    _draw_lines(axes, points, bands, data_success)
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +164,9 @@ def _draw_data_line(axes: Axes, data_success: float, *, below: bool) -> None:
     )
 
 
-def _draw_lines(axes: Axes, points: Sequence[Point], bands: Sequence[Band]) -> None:
+def _draw_lines(
+    axes: Axes, points: Sequence[Point], bands: Sequence[Band], data_success: float | None
+) -> None:
     colours = _colours([*bands, *(Band(point.phase, 0, 0) for point in points)])
     main = {band.phase for band in bands}
     for phase in dict.fromkeys(point.phase for point in points):
@@ -170,9 +174,13 @@ def _draw_lines(axes: Axes, points: Sequence[Point], bands: Sequence[Band]) -> N
         _draw_thread(axes, run[0], points, main)
         _draw_phase(axes, run, colours[phase])
         if phase not in main:
-            # A little higher than its point: the line of the data's own success is often there.
             words = f"{phase_label(phase)} {_percent(run[-1].success)}"
-            _say(axes, run[-1], words, colours[phase], size=9, rise=9)
+            height = run[-1].success
+            if data_success is not None and abs(height - data_success) < _CLOSE:
+                # Where the line of the data's own success runs, its words stand on the line's other side.
+                below = points[-1].success >= data_success
+                height = data_success + (_CLOSE if below else -_CLOSE)
+            _say(axes, replace(run[-1], success=height), words, colours[phase], size=9)
     axes.text(
         0.99, 0.02, "shaded: 95 % interval", transform=axes.transAxes, ha="right", fontsize=8, color=_FAINT
     )
@@ -223,11 +231,11 @@ def _draw_phase(axes: Axes, run: Sequence[Point], colour: str) -> None:
     )
 
 
-def _say(axes: Axes, point: Point, text: str, colour: str, *, size: int, rise: int = 0) -> None:
+def _say(axes: Axes, point: Point, text: str, colour: str, *, size: int) -> None:
     axes.annotate(
         text,
         (point.update, point.success),
-        xytext=(8, rise),
+        xytext=(8, 0),
         textcoords="offset points",
         va="center",
         fontsize=size,
