@@ -205,7 +205,9 @@ def test_every_matrix_starts_with_a_spread_fit_for_its_width() -> None:
             assert parameter.std().item() == pytest.approx(spread, rel=0.1), name
 
 
-@pytest.mark.xfail(reason="comparing two-digit numbers falls short; strict, so better weights must remove this mark")
+@pytest.mark.xfail(
+    reason="comparing two-digit numbers falls short; strict, so better weights must remove this mark"
+)
 def test_shipped_weights_read_and_compare_numbers() -> None:
     """Greedy exact match on held-out draws; the model card gives the figures, this is their floor."""
     model = AutoModelForImageTextToText.from_pretrained(WEIGHTS).eval()
