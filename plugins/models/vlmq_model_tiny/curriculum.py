@@ -30,10 +30,10 @@ _OTHERS: dict[str, tuple[Scene, float]] = {
     "memory": (shape_scenes.memory, 3.0),
 }
 _SHARES = {name: share for name, (_, share) in (_NUMBERS | _OTHERS).items()}
-_DIGITS = ("stacked", "read_digit", "read_pair", "compare", "arithmetic")
-"""Skills that can do with one-digit numbers, and so start the curriculum."""
 _PAIRS = ("stacked", "read_pair", "compare", "arithmetic")
 """Skills that a dialogue about one picture of two numbers teaches together."""
+_DIGITS = ("read_digit", *_PAIRS)
+"""Skills that can do with one-digit numbers, and so start the curriculum."""
 
 SKILLS = (*_NUMBERS, *_OTHERS)
 """Names of the skills; an episode's `source` is one of them."""
