@@ -162,17 +162,20 @@ def test_the_curriculum_starts_narrow_and_widens() -> None:
     assert _fingerprint_of_dialogue(plain.episode(450)) == _fingerprint_of_dialogue(late[50])
 
 
-def test_a_dialogue_asks_twice_about_one_picture_and_mostly_compares_before_it_reads() -> None:
-    curriculum = Curriculum(skills=("compare",), dialogues=True)
+@pytest.mark.parametrize(("variation", "questions"), [(0.0, 6), (0.5, 4), (1.0, 3)])
+def test_a_dialogue_asks_about_one_picture_and_often_compares_first(variation: float, questions: int) -> None:
     readings = (*phrases.READ_OF_TWO, *phrases.READ_BOTH)
-    starts = {form.split("{")[0] for form in readings if not form.startswith("{")}
-    last_reads = 0
-    for index in range(300):
-        episode = curriculum.episode(index)
-        assert episode.num_turns == 2
-        assert [turn.observation.image is None for turn in episode.turns] == [False, True]
-        last_reads += any(episode.turns[1].observation.text.startswith(start) for start in starts)
-    assert last_reads > 150
+    starts = tuple(form.split("{")[0] for form in readings if not form.startswith("{"))
+    first_reads, kinds = 0, set()
+    for seed in range(300):
+        dialogue = number_scenes.pair_dialogue(Random(seed), variation)
+        assert questions - 2 <= len(dialogue) <= questions  # the same question is not asked twice
+        assert len({exchange.question for exchange in dialogue}) == len(dialogue)
+        assert [exchange.image is None for exchange in dialogue] == [False] + [True] * (len(dialogue) - 1)
+        first_reads += dialogue[0].question.startswith(starts)
+        kinds |= {exchange.answer for exchange in dialogue}
+    assert 20 < first_reads < 150
+    assert {"larger", "smaller", "equal", "top", "bottom", "same"} <= kinds
 
 
 def _fingerprint_of_dialogue(episode: Episode) -> tuple[str, ...]:

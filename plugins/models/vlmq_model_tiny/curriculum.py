@@ -20,12 +20,12 @@ _NUMBERS: dict[str, tuple[NumberScene, float]] = {
     "arithmetic": (number_scenes.arithmetic, 5.0),
 }
 _OTHERS: dict[str, tuple[Scene, float]] = {
-    "cards": (symbol_scenes.cards, 8.0),
-    "words": (symbol_scenes.words, 4.0),
-    "colours": (shape_scenes.colours, 2.5),
-    "shapes": (shape_scenes.shapes, 1.5),
+    "cards": (symbol_scenes.cards, 6.0),
+    "words": (symbol_scenes.words, 3.0),
+    "colours": (shape_scenes.colours, 5.0),
+    "shapes": (shape_scenes.shapes, 2.0),
     "count": (shape_scenes.count, 2.0),
-    "place": (shape_scenes.place, 2.0),
+    "place": (shape_scenes.place, 3.0),
     "echo": (symbol_scenes.echo, 1.0),
     "memory": (shape_scenes.memory, 3.0),
 }
@@ -50,7 +50,7 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
-        dialogues: ask two questions about each picture of two numbers: more to learn from one look.
+        dialogues: ask three to six questions about each picture of two numbers: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues or none is, so that a batch
             of them wastes little on padding.
         narrow: the first so many episodes show plain digits near the middle, and nothing else.
@@ -83,7 +83,7 @@ class Curriculum:
         self.widen = widen
 
     def episode(self, index: int) -> Episode:
-        """The episode with this index; most have one turn, "memory" has two to four, a dialogue two."""
+        """The episode with this index; most have one turn, "memory" two to four, a dialogue three to six."""
         rng = self._stream(str(index))
         variation = min(1.0, max(0.0, (index - self.narrow) / self.widen)) if self.widen else 1.0
         skill, exchanges = self._draw(index, rng, variation)

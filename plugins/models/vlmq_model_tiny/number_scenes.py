@@ -59,30 +59,38 @@ def arithmetic(rng: Random, variation: float = 1.0) -> list[Exchange]:
 
 
 def pair_dialogue(rng: Random, variation: float = 1.0) -> list[Exchange]:
-    """One picture of two numbers and two questions about it.
+    """One picture of two numbers and several questions about it: six without variation, three with all of it.
 
-    Mostly the numbers are compared or reckoned with before they are read: an answer that could be copied from an
-    earlier one teaches nothing about the picture.
+    The more is asked about a picture, the sooner a model begins to see; but an answer that can be copied from
+    an earlier one teaches nothing about the picture, so every kind of question comes first at times, comparing
+    most often.
     """
     if rng.random() < 0.5:
         numbers, image, names = _stacked_picture(rng, variation)
     else:
-        numbers = two_numbers(rng, variation)
+        numbers = two_numbers(rng, variation, wide=0.5)
         image, names = _pair_picture(rng, numbers, variation)
-    reckon = max(numbers) < 10 and rng.random() < 0.25
-    pairs = [
-        _reckoning(rng, numbers) if reckon else _comparing(rng, numbers, names, variation),
-        _reading(rng, numbers, names),
-    ]
-    if rng.random() < 0.25:
-        pairs.reverse()
+    asked = [_comparing(rng, numbers, names, variation) for _ in range(3)]
+    asked += [_reading_one(rng, numbers, names), _reading_both(rng, numbers, names)]
+    if max(numbers) < 10:
+        asked += [_difference(rng, numbers), _sum(rng, numbers)]
+    comparing_first = rng.random() < 0.5
+    first, rest = (asked[:1], asked[1:]) if comparing_first else ([], asked)
+    rng.shuffle(rest)
+    pairs = list(dict.fromkeys(first + rest))[: 6 - round(3 * variation)]
     return [Exchange(image if turn == 0 else None, *pair) for turn, pair in enumerate(pairs)]
 
 
 def _reading(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> tuple[str, str]:
-    if rng.random() < 0.5:
-        question = ask(rng, phrases.READ_BOTH, first=names[0], second=names[1])
-        return question, f"{numbers[0]} {numbers[1]}"
+    return (_reading_both if rng.random() < 0.5 else _reading_one)(rng, numbers, names)
+
+
+def _reading_both(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> tuple[str, str]:
+    question = ask(rng, phrases.READ_BOTH, first=names[0], second=names[1])
+    return question, f"{numbers[0]} {numbers[1]}"
+
+
+def _reading_one(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> tuple[str, str]:
     which = rng.randrange(2)
     return ask(rng, phrases.READ_OF_TWO, place=names[which]), str(numbers[which])
 
@@ -90,7 +98,7 @@ def _reading(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) -> t
 def _comparing(
     rng: Random, numbers: tuple[int, int], names: tuple[str, str], variation: float
 ) -> tuple[str, str]:
-    """A comparison; without variation only how the first number stands to the second.
+    """A comparison; without variation only the larger number and how the first stands to the second.
 
     The order has to be seen before it can be turned round: asked either way from the start, neither is learnt, for
     on average nothing depends on the order.
@@ -102,9 +110,12 @@ def _comparing(
     other = names[1] if first > second else names[0] if second > first else "same"
     relation = "larger" if first > second else "smaller" if first < second else "equal"
     if rng.random() >= variation:
-        if rng.random() < 0.5:
+        kind = rng.random()
+        if kind < 0.4:
             return ask(rng, phrases.RELATION, first=names[0], second=names[1]), relation
-        return ask(rng, phrases.LARGER_WHERE, first=names[0], second=names[1]), where
+        if kind < 0.8:
+            return ask(rng, phrases.LARGER_WHERE, first=names[0], second=names[1]), where
+        return ask(rng, phrases.LARGEST), str(max(first, second))
     kind = rng.random()
     forms: tuple[str, ...]
     if kind < 0.28:
@@ -125,14 +136,20 @@ def _comparing(
 
 
 def _reckoning(rng: Random, numbers: tuple[int, int]) -> tuple[str, str]:
-    if rng.random() < 0.6:
-        return rng.choice(phrases.DIFFERENCE), str(abs(numbers[0] - numbers[1]))
-    return rng.choice(phrases.SUM), str(sum(numbers))
+    return (_difference if rng.random() < 0.6 else _sum)(rng, numbers)
 
 
-def two_numbers(rng: Random, variation: float = 1.0) -> tuple[int, int]:
-    """Mostly one digit each; neighbours and equals are more frequent than chance."""
-    limit = 100 if rng.random() < 0.35 * variation else 10
+def _difference(rng: Random, numbers: tuple[int, int]) -> tuple[str, str]:
+    return ask(rng, phrases.DIFFERENCE), str(abs(numbers[0] - numbers[1]))
+
+
+def _sum(rng: Random, numbers: tuple[int, int]) -> tuple[str, str]:
+    return ask(rng, phrases.SUM), str(sum(numbers))
+
+
+def two_numbers(rng: Random, variation: float = 1.0, wide: float = 0.35) -> tuple[int, int]:
+    """Of up to two digits with probability `wide`, else one; neighbours and equals come more often than chance."""
+    limit = 100 if rng.random() < wide * variation else 10
     first = rng.randrange(limit)
     kind = rng.random()
     if kind < 0.08:
