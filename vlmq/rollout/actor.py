@@ -123,8 +123,8 @@ class Actor(TensorDictModuleBase):
         memory = self._memory[slot]
         text = _text(view[keys.TEXT][slot], int(view[keys.TEXT_LENGTH][slot])) or ""
         image = view[keys.IMAGE][slot].copy() if self._has_image else None
-        memory.observations.append(Observation(text, image))
         start = window_start(turn, self._history)
+        memory.see(turn, Observation(text, image), start)
         context.segments = [memory.segment(i, i == start, self._encoder) for i in range(start, turn + 1)]
         context.replies = memory.replies[start:turn]
         return context
@@ -134,16 +134,24 @@ _SCRIPTED = (keys.RANDOM_ACTION, keys.RANDOM_LENGTH, keys.EXPERT_ACTION, keys.EX
 
 
 class _Memory:
-    """What one slot's agent has seen and said in the present episode."""
+    """What one slot's agent has seen and said in the present episode; of pictures, those its window still holds."""
 
     def __init__(self) -> None:
-        self.observations: list[Observation] = []
         self.replies: list[np.ndarray] = []
+        self._observations: dict[int, Observation] = {}
         self._segments: dict[tuple[int, bool], Segment] = {}
+
+    def see(self, turn: int, observation: Observation, start: int) -> None:
+        """Take the observation of a turn, and forget what lies before the window's start."""
+        self._observations[turn] = observation
+        for old in [seen for seen in self._observations if seen < start]:
+            del self._observations[old]
+        for key in [key for key in self._segments if key[0] < start]:
+            del self._segments[key]
 
     def segment(self, turn: int, first: bool, encoder: Encoder) -> Segment:
         if (turn, first) not in self._segments:
-            self._segments[turn, first] = encoder.prompt(self.observations[turn], first=first)
+            self._segments[turn, first] = encoder.prompt(self._observations[turn], first=first)
         return self._segments[turn, first]
 
 

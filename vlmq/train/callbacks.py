@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,36 @@ from lightning.pytorch.utilities import rank_zero_only
 from vlmq.report.plots import Band, learning_curve
 from vlmq.report.results import format_table, write_results
 from vlmq.train.checkpoint import FOLDER
+
+
+class CtrlC(L.Callback):
+    """Ctrl-C that cannot get lost: Python drops what is raised inside a finaliser, so the next batch asks again."""
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._before: Any = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._press)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if signal.getsignal(signal.SIGINT) == self._press:
+            signal.signal(signal.SIGINT, self._before)
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self._ask()
+
+    def on_validation_batch_start(self, *args: Any) -> None:
+        self._ask()
+
+    def _press(self, number: int, frame: Any) -> None:
+        self._pressed = True
+        raise KeyboardInterrupt
+
+    def _ask(self) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
 
 
 class Reporter(L.Callback):
