@@ -6,49 +6,73 @@ N is the number of environments of a pool; text and action are fixed-capacity UT
 |------------------|---------|--------------|--------------|-------------------|
 | image            | uint8   | (N, H, W, 3) | env/bridge   | rollout/actor, assemble |
 | text             | uint8   | (N, bytes)   | env/bridge   | rollout/actor, assemble |
-| text_length      | int32   | (N,)         | env/bridge   | rollout/actor, assemble |
 | random_action    | uint8   | (N, bytes)   | env/bridge   | scripted policies |
-| random_length    | int32   | (N,)         | env/bridge   | scripted policies; -1: no finite set |
 | expert_action    | uint8   | (N, bytes)   | env/bridge   | scripted policies |
-| expert_length    | int32   | (N,)         | env/bridge   | scripted policies; -1: no expert |
-| episode          | int64   | (N,)         | env/bridge   | actor, assemble; -1: the slot is idle |
-| turn             | int32   | (N,)         | env/bridge   | actor, assemble |
-| action_ok        | bool    | (N,)         | env/bridge   | assemble |
-| success          | bool    | (N,)         | env/bridge   | assemble |
-| failed           | bool    | (N,)         | env/bridge   | actor: ask nothing; assemble: drop |
+| lengths          | int32   | (N, 3)       | env/bridge   | whoever reads the three texts above |
+| place            | int64   | (N, 2)       | env/bridge   | rollout/actor, assemble |
+| outcome          | bool    | (N, 3)       | env/bridge   | rollout/actor, assemble |
 | action           | uint8   | (N, bytes)   | rollout/actor | env/bridge, assemble |
-| action_length    | int32   | (N,)         | rollout/actor | env/bridge, assemble |
 | reply            | int32   | (N, tokens)  | rollout/actor | assemble |
-| reply_length     | int32   | (N,)         | rollout/actor | assemble |
 | logprob          | float32 | (N, tokens)  | rollout/actor | assemble |
-| parsed           | bool    | (N,)         | rollout/actor | assemble |
+| reply_info       | int32   | (N, 4)       | rollout/actor | env/bridge, assemble |
 | digest           | int64   | (N,)         | rollout/actor | assemble |
-| source           | uint8   | (N,)         | rollout/actor | assemble; index into SOURCES |
+
+Small values share a leaf, for TorchRL's cost of a step grows with the number of leaves. Their columns:
+
+| leaf       | columns |
+|------------|---------|
+| lengths    | text_length; random_length (-1: no finite set); expert_length (-1: no expert) |
+| place      | episode (-1: the slot is idle); turn |
+| outcome    | action_ok; success; failed: ask nothing of the slot, drop its episode |
+| reply_info | action_length; reply_length; parsed; source: index into SOURCES |
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+from numpy.typing import NDArray
+from tensordict import TensorDictBase
+
 IMAGE = "image"
 TEXT = "text"
-TEXT_LENGTH = "text_length"
 RANDOM_ACTION = "random_action"
-RANDOM_LENGTH = "random_length"
 EXPERT_ACTION = "expert_action"
-EXPERT_LENGTH = "expert_length"
-EPISODE = "episode"
-TURN = "turn"
-ACTION_OK = "action_ok"
-SUCCESS = "success"
-FAILED = "failed"
+LENGTHS = "lengths"
+PLACE = "place"
+OUTCOME = "outcome"
 
 ACTION = "action"
-ACTION_LENGTH = "action_length"
 REPLY = "reply"
-REPLY_LENGTH = "reply_length"
 LOGPROB = "logprob"
-PARSED = "parsed"
+REPLY_INFO = "reply_info"
 DIGEST = "digest"
-SOURCE = "source"
+
+TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH = "text_length", "random_length", "expert_length"
+EPISODE, TURN = "episode", "turn"
+ACTION_OK, SUCCESS, FAILED = "action_ok", "success", "failed"
+ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE = "action_length", "reply_length", "parsed", "source"
+
+COLUMNS = {
+    LENGTHS: (TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH),
+    PLACE: (EPISODE, TURN),
+    OUTCOME: (ACTION_OK, SUCCESS, FAILED),
+    REPLY_INFO: (ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE),
+}
+"""Names of the columns of the leaves that hold several values, in order."""
 
 SOURCES = ("model", "random", "expert", "corrupted")
-"""Values of the `source` key, in the order of their codes."""
+"""Values of the `source` column, in the order of their codes."""
+
+
+def read(tensordict: TensorDictBase, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Leaves as arrays, those of several columns taken apart: each column under its own name."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in names:
+        array = tensordict[name].numpy()
+        if name in COLUMNS:
+            arrays.update({column: array[..., place] for place, column in enumerate(COLUMNS[name])})
+        else:
+            arrays[name] = array
+    return arrays

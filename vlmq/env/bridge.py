@@ -55,7 +55,7 @@ class PoolEnv(EnvBase):
         n = pool.num_envs
         self._episode = np.full(n, -1, np.int64)
         self._seed = np.zeros(n, np.int64)
-        self._turn = np.zeros(n, np.int32)
+        self._turn = np.zeros(n, np.int64)
         self._failed = np.zeros(n, bool)
         self._steps: list[Step | None] = [None] * n
         self._blank = np.zeros((n, *(pool.image_shape or (0, 0, 3))), np.uint8)
@@ -92,8 +92,8 @@ class PoolEnv(EnvBase):
         return self._observe(done=False)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        actions = tensordict[keys.ACTION].numpy()
-        lengths = tensordict[keys.ACTION_LENGTH].numpy().reshape(-1)
+        said = keys.read(tensordict, (keys.ACTION, keys.REPLY_INFO))
+        actions, lengths = said[keys.ACTION], said[keys.ACTION_LENGTH]
         live = np.flatnonzero((self._episode >= 0) & ~self._failed)
         texts = {int(s): actions[s, : lengths[s]].tobytes().decode("utf-8", "replace") for s in live}
         for slot, step in (self.pool.step(texts) if texts else {}).items():
@@ -130,52 +130,44 @@ class PoolEnv(EnvBase):
         text = np.zeros((n, self.pool.text_bytes), np.uint8)
         random_action = np.zeros((n, self.pool.action_bytes), np.uint8)
         expert_action = np.zeros((n, self.pool.action_bytes), np.uint8)
-        lengths = np.full((3, n), -1, np.int32)
-        lengths[0] = 0
-        flags = np.zeros((5, n), bool)  # action_ok, success, terminated, truncated, done
-        reward = np.zeros(n, np.float32)
+        lengths = np.full((n, 3), -1, np.int32)  # text, random action, expert action
+        lengths[:, 0] = 0
+        outcome = np.zeros((n, 3), bool)  # action_ok, success, failed
+        outcome[:, 2] = self._failed
+        terminated, truncated = np.zeros((n, 1), bool), np.zeros((n, 1), bool)
+        reward = np.zeros((n, 1), np.float32)
         draws = counter.bits(self._seed, self._turn, _RANDOM_ACTION)
         for slot, step in enumerate(self._steps):
             if step is None or self._failed[slot]:
                 # An idle slot, or a broken one, ends at once: the next reset may give it an episode.
-                flags[3, slot] = True
+                truncated[slot] = True
                 continue
             if step.observation.image is not None:
                 image[slot] = step.observation.image
-            lengths[0, slot] = _write(text[slot], step.observation.text, "text", "text_bytes")
+            lengths[slot, 0] = _write(text[slot], step.observation.text, "text", "text_bytes")
             if step.legal_actions:
                 choice = step.legal_actions[int(draws[slot]) % len(step.legal_actions)]
-                lengths[1, slot] = _write(random_action[slot], choice, "a legal action", "action_bytes")
+                lengths[slot, 1] = _write(random_action[slot], choice, "a legal action", "action_bytes")
             if step.expert is not None:
-                lengths[2, slot] = _write(
+                lengths[slot, 2] = _write(
                     expert_action[slot], step.expert, "the expert's action", "action_bytes"
                 )
-            flags[0, slot], flags[1, slot] = step.action_ok, step.success
-            flags[2, slot], flags[3, slot] = step.terminated, step.truncated
+            outcome[slot, 0], outcome[slot, 1] = step.action_ok, step.success
+            terminated[slot], truncated[slot] = step.terminated, step.truncated and not step.terminated
             reward[slot] = step.reward
         leaves = {
             keys.IMAGE: image,
             keys.TEXT: text,
-            keys.TEXT_LENGTH: lengths[0],
             keys.RANDOM_ACTION: random_action,
-            keys.RANDOM_LENGTH: lengths[1],
             keys.EXPERT_ACTION: expert_action,
-            keys.EXPERT_LENGTH: lengths[2],
-            keys.EPISODE: self._episode.copy(),
-            keys.TURN: self._turn.copy(),
-            keys.ACTION_OK: flags[0],
-            keys.SUCCESS: flags[1],
-            keys.FAILED: self._failed.copy(),
+            keys.LENGTHS: lengths,
+            keys.PLACE: np.stack([self._episode, self._turn], axis=1),
+            keys.OUTCOME: outcome,
         }
         if done:
-            ended = flags[2] | flags[3]
-            leaves |= {
-                "reward": reward[:, None],
-                "terminated": flags[2][:, None],
-                "truncated": (flags[3] & ~flags[2])[:, None],
-                "done": ended[:, None],
-            }
-            self._episode[ended] = -1
+            ended = terminated | truncated
+            leaves |= {"reward": reward, "terminated": terminated, "truncated": truncated, "done": ended}
+            self._episode[ended[:, 0]] = -1
         else:
             # A reset never ends an episode: a slot that broke or idles shows it at the next step.
             leaves |= {name: np.zeros((n, 1), bool) for name in ("terminated", "truncated", "done")}
@@ -185,34 +177,29 @@ class PoolEnv(EnvBase):
         def whole(shape: tuple[int, ...], dtype: torch.dtype) -> Unbounded:
             return Unbounded(shape=(n, *shape), dtype=dtype)
 
+        def several(name: str, dtype: torch.dtype) -> Unbounded:
+            return whole((len(keys.COLUMNS[name]),), dtype)
+
         text, action = self.pool.text_bytes, self.pool.action_bytes
         self.observation_spec = Composite(
             {
                 keys.IMAGE: whole(self._blank.shape[1:], torch.uint8),
                 keys.TEXT: whole((text,), torch.uint8),
-                keys.TEXT_LENGTH: whole((), torch.int32),
                 keys.RANDOM_ACTION: whole((action,), torch.uint8),
-                keys.RANDOM_LENGTH: whole((), torch.int32),
                 keys.EXPERT_ACTION: whole((action,), torch.uint8),
-                keys.EXPERT_LENGTH: whole((), torch.int32),
-                keys.EPISODE: whole((), torch.int64),
-                keys.TURN: whole((), torch.int32),
-                keys.ACTION_OK: whole((), torch.bool),
-                keys.SUCCESS: whole((), torch.bool),
-                keys.FAILED: whole((), torch.bool),
+                keys.LENGTHS: several(keys.LENGTHS, torch.int32),
+                keys.PLACE: several(keys.PLACE, torch.int64),
+                keys.OUTCOME: several(keys.OUTCOME, torch.bool),
             },
             shape=(n,),
         )
         self.action_spec = Composite(
             {
                 keys.ACTION: whole((action,), torch.uint8),
-                keys.ACTION_LENGTH: whole((), torch.int32),
                 keys.REPLY: whole((self._max_reply,), torch.int32),
-                keys.REPLY_LENGTH: whole((), torch.int32),
                 keys.LOGPROB: whole((self._max_reply,), torch.float32),
-                keys.PARSED: whole((), torch.bool),
+                keys.REPLY_INFO: several(keys.REPLY_INFO, torch.int32),
                 keys.DIGEST: whole((), torch.int64),
-                keys.SOURCE: whole((), torch.uint8),
             },
             shape=(n,),
         )

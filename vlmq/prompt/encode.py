@@ -315,7 +315,7 @@ class _PixelTable:
 
     Attributes:
         values: what it makes of 0 to 255, (3, 256).
-        arithmetic: mean and spread (3, 1, 1) that give the very same numbers, faster; None where they do not.
+        arithmetic: mean and spread, () or (3, 1, 1), that give the very same numbers, faster; None where they do not.
         constants: what it gives beside the pixels, whatever the picture shows.
     """
 
@@ -341,6 +341,8 @@ def _arithmetic(
     if values.dtype != np.float32 or mean is None or spread is None:
         return None
     numbers = [np.asarray(n, np.float32).reshape(-1, 1, 1) for n in (mean, spread)]
+    if all((number == number[0]).all() for number in numbers):  # one number is quicker than one a channel
+        numbers = [number[0, 0, 0].reshape(()) for number in numbers]
     levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
     made = _standardised(levels, numbers[0], numbers[1], np.empty((3, 1, 256), np.float32))
     return (numbers[0], numbers[1]) if np.array_equal(made[:, 0], values) else None

@@ -41,11 +41,11 @@ class Actor(TensorDictModuleBase):
         has_image: bool,
     ) -> None:
         super().__init__()
-        self.in_keys = [keys.IMAGE, keys.TEXT, keys.TEXT_LENGTH, keys.EPISODE, keys.TURN, keys.FAILED]
-        self.out_keys = [
-            keys.ACTION, keys.ACTION_LENGTH, keys.REPLY, keys.REPLY_LENGTH, keys.LOGPROB,
-            keys.PARSED, keys.DIGEST, keys.SOURCE,
+        self.in_keys = [
+            keys.IMAGE, keys.TEXT, keys.RANDOM_ACTION, keys.EXPERT_ACTION,
+            keys.LENGTHS, keys.PLACE, keys.OUTCOME,
         ]  # fmt: skip
+        self.out_keys = [keys.ACTION, keys.REPLY, keys.LOGPROB, keys.REPLY_INFO, keys.DIGEST]
         self.policy = policy
         self._encoder = encoder
         self._history = history
@@ -57,10 +57,10 @@ class Actor(TensorDictModuleBase):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write a reply and an action for every slot that plays."""
-        view = {name: tensordict[name].numpy() for name in (*self.in_keys, *_SCRIPTED)}
-        episodes = view[keys.EPISODE].reshape(-1)
+        view = keys.read(tensordict, self.in_keys)
+        episodes = view[keys.EPISODE]
         # Nothing is asked of a slot that idles, nor of one whose environment broke at its reset.
-        live = (episodes >= 0) & ~view[keys.FAILED].reshape(-1)
+        live = (episodes >= 0) & ~view[keys.FAILED]
         slots = [int(slot) for slot in np.flatnonzero(live)]
         contexts = [self._context(slot, view) for slot in slots]
         asked = contexts or self._bystander(view)
@@ -69,26 +69,23 @@ class Actor(TensorDictModuleBase):
         action = np.zeros((n, self._action_bytes), np.uint8)
         reply_ids = np.zeros((n, self._max_reply), np.int32)
         logprob = np.zeros((n, self._max_reply), np.float32)
-        action_length, reply_length = np.zeros(n, np.int32), np.zeros(n, np.int32)
-        parsed, source = np.zeros(n, bool), np.zeros(n, np.uint8)
+        info = np.zeros((n, 4), np.int32)
         seen = np.zeros(n, np.int64)
         for slot, context, reply in zip(slots, contexts, replies, strict=True):
             reply = self._fit(reply)
             count = len(reply.ids)
             reply_ids[slot, :count], logprob[slot, :count] = reply.ids, reply.logprobs
-            reply_length[slot] = count
-            source[slot] = keys.SOURCES.index(reply.source)
             if self.policy.reads_context:
                 seen[slot] = digest(context.segments, context.replies)
                 self._memory[slot].replies.append(reply.ids)
             found = parse_agent(self._encoder.decode(reply.ids), self._encoder.reply_format)
             data = b"" if isinstance(found, ParseError) else found.action.encode("utf-8", "replace")
             # An action too long to be one is as good as none.
-            parsed[slot] = not isinstance(found, ParseError) and len(data) <= self._action_bytes
-            data = data if parsed[slot] else b""
+            parsed = not isinstance(found, ParseError) and len(data) <= self._action_bytes
+            data = data if parsed else b""
             action[slot, : len(data)] = np.frombuffer(data, np.uint8)
-            action_length[slot] = len(data)
-        written = (action, action_length, reply_ids, reply_length, logprob, parsed, seen, source)
+            info[slot] = len(data), count, parsed, keys.SOURCES.index(reply.source)
+        written = (action, reply_ids, logprob, info, seen)
         for name, array in zip(self.out_keys, written, strict=True):
             tensordict[name] = torch.from_numpy(array)
         return tensordict
@@ -128,9 +125,6 @@ class Actor(TensorDictModuleBase):
         context.segments = [memory.segment(i, i == start, self._encoder) for i in range(start, turn + 1)]
         context.replies = memory.replies[start:turn]
         return context
-
-
-_SCRIPTED = (keys.RANDOM_ACTION, keys.RANDOM_LENGTH, keys.EXPERT_ACTION, keys.EXPERT_LENGTH)
 
 
 class _Memory:

@@ -35,8 +35,8 @@ class Assembler:
             seed_of: the seed of an episode's index.
             about: fields of `Episode` that the transitions do not hold.
         """
-        whole_now = _arrays(transitions, (*_ACTED, keys.EPISODE, *_SEEN))
-        whole_after = _arrays(transitions["next"], (*_SEEN, *_OUTCOME))
+        whole_now = keys.read(transitions, (*_SEEN, *_ACTED, keys.PLACE))
+        whole_after = keys.read(transitions["next"], (*_SEEN, keys.OUTCOME, *_ENDS))
         ended: list[Episode] = []
         for time in range(transitions.batch_size[1]):
             now = {name: array[:, time] for name, array in whole_now.items()}
@@ -59,13 +59,13 @@ class Assembler:
                 continue
             turns = self._turns.setdefault(slot, [])
             turns.append(self._turn(slot, now, after))
-            if after["done"][slot]:
+            if after["done"][slot, 0]:
                 ended.append(
                     Episode(
                         turns=tuple(self._turns.pop(slot)),
                         final_observation=self._observation(slot, after),
-                        terminated=bool(after["terminated"][slot]),
-                        truncated=bool(after["truncated"][slot]),
+                        terminated=bool(after["terminated"][slot, 0]),
+                        truncated=bool(after["truncated"][slot, 0]),
                         success=bool(after[keys.SUCCESS][slot]),
                         seed=seed_of(index),
                         index=index,
@@ -83,7 +83,7 @@ class Assembler:
             observation=self._observation(slot, now),
             reply=self._encoder.decode(ids),
             action=action.tobytes().decode("utf-8", "replace"),
-            reward=float(after["reward"][slot]),
+            reward=float(after["reward"][slot, 0]),
             parsed=bool(now[keys.PARSED][slot]),
             action_ok=bool(after[keys.ACTION_OK][slot]),
             reply_ids=ids,
@@ -97,18 +97,6 @@ class Assembler:
         return Observation(text, view[keys.IMAGE][slot].copy() if self._has_image else None)
 
 
-_SEEN = (keys.IMAGE, keys.TEXT, keys.TEXT_LENGTH)
-_ACTED = (
-    keys.ACTION, keys.ACTION_LENGTH, keys.REPLY, keys.REPLY_LENGTH, keys.LOGPROB,
-    keys.PARSED, keys.DIGEST, keys.SOURCE,
-)  # fmt: skip
-_OUTCOME = ("reward", "done", "terminated", "truncated", keys.SUCCESS, keys.ACTION_OK, keys.FAILED)
-
-
-def _arrays(transitions: TensorDictBase, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Leaves as arrays of shape (N, T, ...); the flags' last dimension is taken off."""
-    arrays = {name: transitions[name].numpy() for name in names}
-    return {name: array[..., 0] if name in _COLUMNS else array for name, array in arrays.items()}
-
-
-_COLUMNS = ("reward", "done", "terminated", "truncated")
+_SEEN = (keys.IMAGE, keys.TEXT, keys.LENGTHS)
+_ACTED = (keys.ACTION, keys.REPLY, keys.LOGPROB, keys.REPLY_INFO, keys.DIGEST)
+_ENDS = ("reward", "done", "terminated", "truncated")
