@@ -135,7 +135,7 @@ def summarise(rows: list[dict[str, str]]) -> None:
         for name in dict.fromkeys(row["row"] for row in own):
             seeds = [row for row in own if row["row"] == name]
             success = [float(row["success"]) for row in seeds]
-            interval = mean_over_seeds(success)
+            interval = mean_over_seeds(success, bounds=(0, 1))
             positive = sum(float(row["return_positive"]) for row in seeds) / len(seeds)
             syntax = min(float(row["syntax"]) for row in seeds)
             print(

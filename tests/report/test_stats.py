@@ -89,6 +89,8 @@ def test_mean_over_seeds_agrees_with_the_formula_worked_by_hand() -> None:
 
 def test_one_seed_has_no_finite_interval() -> None:
     assert mean_over_seeds([0.7]) == (0.7, -math.inf, math.inf)
+    assert mean_over_seeds([0.7], bounds=(0, 1)) == (0.7, 0, 1)
+    assert mean_over_seeds([0.9, 1.0, 1.0], bounds=(0, 1)).high == 1
 
 
 def test_the_mean_of_nothing_is_refused() -> None:

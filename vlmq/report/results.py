@@ -28,7 +28,7 @@ class Row:
         episode_return: mean undiscounted return of an episode; "return" in the file.
         syntax: share of replies that parsed and were legal, 0..1.
         episodes: number of episodes played.
-        seed: the seed that chose the episodes.
+        seed: the run's seed.
         extras: more values to store beside these, under names of their own.
     """
 
@@ -99,7 +99,10 @@ def read_results(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Rows as an aligned table for a terminal, rates in percent with their intervals; no final newline."""
+    """Rows as an aligned table for a terminal, rates in percent with their intervals; no final newline.
+
+    In brackets after the seed: which other set of held-out episodes was played.
+    """
     header = ("", "success", "95 % interval", "return", "syntax", "episodes", "seed")
     cells = [header, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
@@ -127,7 +130,9 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.episode_return:.2f}",
         percent(row.syntax),
         f"{row.episodes:,}",
-        str(row.seed),
+        str(row.seed)
+        if not row.extras.get("evaluation_seed")
+        else f"{row.seed} ({row.extras['evaluation_seed']})",
     )
 
 

@@ -44,10 +44,12 @@ def wilson(successes: int, trials: int, *, confidence: float = 0.95) -> Interval
     return Interval(rate, low, high)
 
 
-def mean_over_seeds(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Mean of one number per seed with Student's t interval.
+def mean_over_seeds(
+    values: Sequence[float], *, confidence: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
+    """Mean of one number per seed with Student's t interval, cut at the `bounds` of what was measured.
 
-    A single seed says nothing about the spread: its interval is (-inf, inf).
+    A single seed says nothing about the spread: its interval reaches from bound to bound.
 
     Raises:
         ValueError: no values.
@@ -57,11 +59,11 @@ def mean_over_seeds(values: Sequence[float], *, confidence: float = 0.95) -> Int
         raise ValueError("the mean of no seeds is undefined")
     mean = math.fsum(values) / count
     if count == 1:
-        return Interval(mean, -math.inf, math.inf)
+        return Interval(mean, *bounds)
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     quantile = t_quantile(0.5 + _checked(confidence) / 2, count - 1)
     half = quantile * math.sqrt(variance / count)
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(bounds[0], mean - half), min(bounds[1], mean + half))
 
 
 def bootstrap(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
-import numpy as np
-from tqdm.auto import tqdm
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
@@ -22,67 +20,10 @@ from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Policy, ScriptedPolicy
-from vlmq.train.judge import judge_data
+from vlmq.train.arena import Arena
+from vlmq.train.judge import judge_data, return_scale
 from vlmq.train.schedule import Schedule
-
-PolicyName = Literal["random", "expert", "mixture", "model"]
-
-
-@dataclass(frozen=True)
-class Collect:
-    """How the offline dataset is made.
-
-    Args:
-        policy: `random` legal actions, the environment's `expert`, a `mixture` of both, or the `model`.
-        episodes: how many.
-        corruption: share of the random replies that are garbled.
-        expert: share of a mixture's episodes that the expert plays.
-        temperature: of the model.
-    """
-
-    policy: PolicyName = "random"
-    episodes: int = 1000
-    corruption: float = 0.0
-    expert: float = 0.5
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True)
-class Online:
-    """The agent's own play during phases with `online` above 0.
-
-    Args:
-        episodes: played at each round.
-        every: updates between rounds.
-        temperature: of the sampling.
-        explore: probability that a turn is played by a random legal action.
-    """
-
-    episodes: int = 32
-    every: int = 10
-    temperature: float = 1.0
-    explore: float = 0.05
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How checkpoints are judged.
-
-    Args:
-        episodes: at each evaluation during a phase.
-        final_episodes: at the end of a phase, and in `vlmq validate`.
-        seed: tells one set of held-out episodes from another.
-        policies: what `vlmq validate` plays: model, sampled (the model at temperature 1), base, random, expert.
-        blank_images: replace every picture by a blank one.
-    """
-
-    episodes: int = 100
-    final_episodes: int = 300
-    seed: int = 0
-    policies: list[Literal["model", "sampled", "base", "random", "expert"]] = field(
-        default_factory=lambda: ["model"]
-    )
-    blank_images: bool = False
+from vlmq.train.settings import Collect, Evaluation, Online
 
 
 class VlmqDataModule(L.LightningDataModule):
@@ -132,11 +73,15 @@ class VlmqDataModule(L.LightningDataModule):
         self.batch_size, self.fragment_turns = batch_size, fragment_turns
         self.dataset, self.collect, self.stream = dataset, collect, stream
         self.online, self.evaluation, self.seed = online, evaluation, seed
-        self.discarded = 0
-        self._players: dict[bool, Player] = {}
+        self._arena = Arena(self._make_player, part=8 * num_envs)
         self._offline: TurnReplay | StreamReplay | None = None
         self._own: TurnReplay | None = None
         self._writer: EpisodeStore | None = None
+
+    @property
+    def discarded(self) -> int:
+        """Episodes given up so far because their environment kept breaking."""
+        return self._arena.discarded
 
     # -- places ----------------------------------------------------------------------------------------------
 
@@ -248,60 +193,31 @@ class VlmqDataModule(L.LightningDataModule):
     def _play_into(
         self, folder: Path, policy: Policy, indices: list[int], stream: str, source: str, title: str
     ) -> None:
-        """Play episodes and append them to a store as they finish; every process plays its share."""
-        writer = EpisodeStore.open_for_append(folder) if sync.rank() == 0 else None
-        player = self.player()
-        before = len(player.discarded)
-        quiet = sync.rank() != 0 or len(indices) < 64
-        version = self._learner.schedule.made
-        try:
-            # Several processes meet after each part; one process writes each episode as it ends.
-            parts = [indices] if sync.world_size() == 1 else _parts(indices, 8 * self.num_envs)
-            with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet, leave=False) as bar:
-                for part in parts:
-                    played = player.play(
-                        policy,
-                        sync.my_share(part),
-                        episode_seed(self.seed, stream),
-                        source=source,
-                        policy_version=version,
-                    )
-                    if sync.world_size() == 1 and writer is not None:
-                        for episode in played:
-                            writer.append(episode)
-                            bar.update()
-                        continue
-                    for episode in sorted(sync.everyone(list(played)), key=lambda e: e.index):
-                        if writer is not None:
-                            writer.append(episode)
-                        bar.update()
-        finally:
-            if writer is not None:
-                writer.flush(fsync=True)
-                writer.close()
-        self.discarded += len(player.discarded) - before
-        for index, reason in player.discarded[before:]:
-            self.print_once(f"episode {index} was given up: {reason}")
-        sync.barrier()
+        self._arena.play_into(
+            folder,
+            policy,
+            indices,
+            episode_seed(self.seed, stream),
+            title=title,
+            source=source,
+            policy_version=self._learner.schedule.made,
+        )
 
-    def player(self, *, blank_images: bool = False) -> Player:
-        """The environments, started when first needed."""
+    def _make_player(self, blank_images: bool) -> Player:
         if self.env is None:
             raise UserError("data.env is not set; give the id of an environment (`vlmq envs` lists them).")
-        if blank_images not in self._players:
-            self._players[blank_images] = Player(
-                self.env,
-                self.num_envs,
-                self.encoder,
-                env_args=self.env_args,
-                history=self.history,
-                max_reply=self._learner.max_reply,
-                workers=self.workers,
-                timeout_s=self.timeout_s,
-                blank_images=blank_images,
-                anyone=sync.anyone,
-            )
-        return self._players[blank_images]
+        return Player(
+            self.env,
+            self.num_envs,
+            self.encoder,
+            env_args=self.env_args,
+            history=self.history,
+            max_reply=self._learner.max_reply,
+            workers=self.workers,
+            timeout_s=self.timeout_s,
+            blank_images=blank_images,
+            anyone=sync.anyone,
+        )
 
     # -- training --------------------------------------------------------------------------------------------
 
@@ -382,12 +298,8 @@ class VlmqDataModule(L.LightningDataModule):
 
     def evaluate(self, policy: Policy, count: int, *, blank_images: bool = False) -> list[Episode]:
         """Play held-out episodes; every process gets all of them, in order of index."""
-        player = self.player(blank_images=blank_images)
-        stream = f"evaluation {self.evaluation.seed}"
-        played = player.play(
-            policy, sync.my_share(range(count)), episode_seed(self.seed, stream), source="evaluation"
-        )
-        return sorted(sync.everyone(list(played)), key=lambda episode: episode.index)
+        seed_of = episode_seed(self.seed, f"evaluation {self.evaluation.seed}")
+        return self._arena.play(policy, count, seed_of, blank_images=blank_images)
 
     # -- the rest --------------------------------------------------------------------------------------------
 
@@ -396,20 +308,13 @@ class VlmqDataModule(L.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """Stop the environments."""
-        for player in self._players.values():
-            player.close()
-        self._players.clear()
+        self._arena.close()
 
     def state_dict(self) -> dict[str, Any]:
         return {"discarded": self.discarded}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.discarded = state_dict["discarded"]
-
-    def print_once(self, text: str) -> None:
-        """Say something on one process."""
-        if sync.rank() == 0:
-            tqdm.write(text)
+        self._arena.discarded = state_dict["discarded"]
 
 
 class _Updates:
@@ -424,25 +329,3 @@ class _Updates:
     def __iter__(self) -> Iterator[Batch]:
         while (batch := self._next_batch()) is not None:
             yield batch
-
-
-def _parts(items: list[int], size: int) -> list[list[int]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def return_scale(store: EpisodeStore, gamma: float, most: int = 512) -> float:
-    """The spread of discounted returns from any turn of the data: 99th minus 1st percentile, or 1 if there is none.
-
-    Args:
-        store: offline episodes.
-        gamma: discount from turn to turn.
-        most: episodes looked at, spread evenly over the store.
-    """
-    values: list[float] = []
-    for position in np.unique(np.linspace(0, len(store) - 1, min(most, len(store))).astype(int)):
-        value = 0.0
-        for reward in reversed([turn.reward for turn in store[int(position)].turns]):
-            value = reward + gamma * value
-            values.append(value)
-    low, high = np.percentile(values, [1, 99])
-    return float(high - low) if high - low > 1e-6 else 1.0

@@ -11,8 +11,15 @@ from vlmq.data.store import EpisodeStore
 from vlmq.report.results import Row
 
 
-def judge(name: str, episodes: Sequence[Episode], seed: int) -> Row:
-    """Success with its interval, return, share of episodes with a positive return, syntax accuracy."""
+def judge(name: str, episodes: Sequence[Episode], seed: int, evaluation_seed: int = 0) -> Row:
+    """Success with its interval, return, share of episodes with a positive return, syntax accuracy.
+
+    Args:
+        name: of the row.
+        episodes: what was played.
+        seed: of the run.
+        evaluation_seed: tells this set of held-out episodes from another.
+    """
     returns = np.array([episode.episode_return for episode in episodes])
     turns = [turn for episode in episodes for turn in episode.turns]
     return Row.from_counts(
@@ -22,6 +29,7 @@ def judge(name: str, episodes: Sequence[Episode], seed: int) -> Row:
         episode_return=float(returns.mean()),
         syntax=sum(turn.valid for turn in turns) / len(turns),
         seed=seed,
+        evaluation_seed=evaluation_seed,
         return_positive=float((returns > 0).mean()),
         turns=len(turns) / len(episodes),
     )
@@ -40,3 +48,21 @@ def judge_data(store: EpisodeStore) -> Row:
         return_positive=float((table["episode_return"] > 0).mean()),
         turns=float(table["num_turns"].mean()),
     )
+
+
+def return_scale(store: EpisodeStore, gamma: float, most: int = 512) -> float:
+    """The spread of discounted returns from any turn of the data: 99th minus 1st percentile, or 1 if there is none.
+
+    Args:
+        store: offline episodes.
+        gamma: discount from turn to turn.
+        most: episodes looked at, spread evenly over the store.
+    """
+    values: list[float] = []
+    for position in np.unique(np.linspace(0, len(store) - 1, min(most, len(store))).astype(int)):
+        value = 0.0
+        for reward in reversed([turn.reward for turn in store[int(position)].turns]):
+            value = reward + gamma * value
+            values.append(value)
+    low, high = np.percentile(values, [1, 99])
+    return float(high - low) if high - low > 1e-6 else 1.0

@@ -371,7 +371,7 @@ class VlmqModule(L.LightningModule):
         else:
             policy = self.policy(temperature=float(who == "sampled"), seed=data.seed)
         played = data.evaluate(policy, episodes, blank_images=data.evaluation.blank_images)
-        return judge(name, played, data.seed)
+        return judge(name, played, data.seed, data.evaluation.seed)
 
     def _base_policy(self, seed: int) -> ModelPolicy:
         """The weights the run started from."""

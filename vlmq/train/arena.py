@@ -1,0 +1,103 @@
+"""The environments of a run, started when first needed, and the episodes that all processes play in them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from vlmq.api import Episode
+from vlmq.data.store import EpisodeStore
+from vlmq.rollout import sync
+from vlmq.rollout.collector import Player
+from vlmq.rollout.policies import Policy
+
+
+class Arena:
+    """Plays episodes by index, each process its share, and gives or stores them in order.
+
+    Args:
+        make_player: starts the environments; told whether to blank every picture.
+        part: episodes that several processes play before they meet.
+
+    Attributes:
+        discarded: episodes given up so far because their environment kept breaking.
+    """
+
+    def __init__(self, make_player: Callable[[bool], Player], *, part: int) -> None:
+        self.discarded = 0
+        self._make_player = make_player
+        self._part = part
+        self._players: dict[bool, Player] = {}
+
+    def play(
+        self, policy: Policy, count: int, seed_of: Callable[[int], int], *, blank_images: bool = False
+    ) -> list[Episode]:
+        """Episodes 0 to count - 1; every process gets all of them, in order."""
+        played = self._player(blank_images).play(
+            policy, sync.my_share(range(count)), seed_of, source="evaluation"
+        )
+        return _in_order(sync.everyone(list(played)))
+
+    def play_into(
+        self, folder: Path, policy: Policy, indices: list[int], seed_of: Callable[[int], int], *, title: str,
+        **about: Any,
+    ) -> None:  # fmt: skip
+        """Play episodes and append them to a store as they finish.
+
+        Args:
+            folder: the store's.
+            policy: who plays.
+            indices: which episodes.
+            seed_of: the seed of an index.
+            title: of the progress bar.
+            about: `source` and `policy_version`, stored with each episode.
+        """
+        writer = EpisodeStore.open_for_append(folder) if sync.rank() == 0 else None
+        player = self._player(False)
+        before = len(player.discarded)
+        quiet = sync.rank() != 0 or len(indices) < 64
+        try:
+            with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet, leave=False) as bar:
+                for episode in self._played(player, policy, indices, seed_of, about):
+                    if writer is not None:
+                        writer.append(episode)
+                    bar.update()
+        finally:
+            if writer is not None:
+                writer.flush(fsync=True)
+                writer.close()
+        self.discarded += len(player.discarded) - before
+        if sync.rank() == 0:
+            for index, reason in player.discarded[before:]:
+                tqdm.write(f"episode {index} was given up: {reason}")
+        sync.barrier()
+
+    def close(self) -> None:
+        """Stop the environments."""
+        for player in self._players.values():
+            player.close()
+        self._players.clear()
+
+    def _played(
+        self, player: Player, policy: Policy, indices: list[int], seed_of: Callable[[int], int],
+        about: dict[str, Any],
+    ) -> Iterator[Episode]:  # fmt: skip
+        """Episodes as they end; where there are several processes, after each part at which they meet."""
+        if sync.world_size() == 1:
+            yield from player.play(policy, indices, seed_of, **about)
+            return
+        for start in range(0, len(indices), self._part):
+            mine = sync.my_share(indices[start : start + self._part])
+            yield from _in_order(sync.everyone(list(player.play(policy, mine, seed_of, **about))))
+
+    def _player(self, blank_images: bool) -> Player:
+        if blank_images not in self._players:
+            self._players[blank_images] = self._make_player(blank_images)
+        return self._players[blank_images]
+
+
+def _in_order(episodes: list[Episode]) -> list[Episode]:
+    return sorted(episodes, key=lambda episode: episode.index)

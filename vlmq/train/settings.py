@@ -1,0 +1,65 @@
+"""Settings of a run's data: how to collect, how to play online, how to judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+PolicyName = Literal["random", "expert", "mixture", "model"]
+
+
+@dataclass(frozen=True)
+class Collect:
+    """How the offline dataset is made.
+
+    Args:
+        policy: `random` legal actions, the environment's `expert`, a `mixture` of both, or the `model`.
+        episodes: how many.
+        corruption: share of the random replies that are garbled.
+        expert: share of a mixture's episodes that the expert plays.
+        temperature: of the model.
+    """
+
+    policy: PolicyName = "random"
+    episodes: int = 1000
+    corruption: float = 0.0
+    expert: float = 0.5
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Online:
+    """The agent's own play during phases with `online` above 0.
+
+    Args:
+        episodes: played at each round.
+        every: updates between rounds.
+        temperature: of the sampling.
+        explore: probability that a turn is played by a random legal action.
+    """
+
+    episodes: int = 32
+    every: int = 10
+    temperature: float = 1.0
+    explore: float = 0.05
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How checkpoints are judged.
+
+    Args:
+        episodes: at each evaluation during a phase.
+        final_episodes: at the end of a phase, and in `vlmq validate`.
+        seed: tells one set of held-out episodes from another.
+        policies: what `vlmq validate` plays: model, sampled (the model at temperature 1), base, random, expert.
+        blank_images: replace every picture by a blank one.
+    """
+
+    episodes: int = 100
+    final_episodes: int = 300
+    seed: int = 0
+    policies: list[Literal["model", "sampled", "base", "random", "expert"]] = field(
+        default_factory=lambda: ["model"]
+    )
+    blank_images: bool = False
