@@ -58,10 +58,9 @@ def test_a_run_outlives_its_browsers(chromium: None, tmp_path: Path) -> None:
         stores = [tmp_path / "run" / name for name in ("dataset", "replay")]
         while run.poll() is None and killed < 2:
             # One dies while the dataset is collected, one while the agent plays.
-            if (stores[killed] / "meta.json").is_file():
-                if browsers := _browsers(tree):
-                    browsers[0].send_signal(signal.SIGKILL)
-                    killed += 1
+            if (stores[killed] / "meta.json").is_file() and (browsers := _browsers(tree)):
+                browsers[0].send_signal(signal.SIGKILL)
+                killed += 1
             time.sleep(0.2)
         said, _ = run.communicate()
     assert run.returncode == 0, said
