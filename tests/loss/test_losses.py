@@ -38,6 +38,46 @@ def test_the_exponential_filter_is_capped() -> None:
     assert weights.tolist() == pytest.approx([1 / math.e, 1.0, math.e, 20.0])
 
 
+def test_the_softmax_filter_has_a_mean_weight_of_one_over_the_whole_batch() -> None:
+    everywhere = torch.tensor([0.0, 0.1, -0.3, 0.2])
+    parts = [filters.softmax(part, 0.1, everywhere) for part in everywhere.split(2)]
+    weights = torch.cat(parts)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[1] / weights[0]) == pytest.approx(math.e, rel=1e-5)
+
+
+def test_the_top_fraction_is_that_of_the_whole_batch() -> None:
+    everywhere = torch.tensor([0.0, 0.5, -1.0, 0.4, 0.1])
+    assert filters.top_fraction(everywhere[:3], 0.4, everywhere).tolist() == [0.0, 1.0, 0.0]
+    assert filters.top_fraction(everywhere, 1.0, everywhere).tolist() == [1.0] * 5
+    assert filters.top_fraction(everywhere, 1e-6, everywhere).tolist() == [0.0, 1.0, 0.0, 0.0, 0.0]
+    tied = torch.zeros(3)
+    assert filters.top_fraction(tied, 0.3, tied).tolist() == [1.0] * 3
+
+
+def test_a_good_token_of_a_bad_reply_falls_to_turn_and() -> None:
+    last = torch.tensor([False, True, False, True, True])
+    q = torch.tensor([0.5, 0.2, 0.5, 0.9, 0.0])
+    value = torch.tensor([0.4, 0.1, 0.4, 0.5, 0.0])
+    whole = filters.reply_advantages(q, value, last)
+    # 0.2 - 0.4, twice; 0.9 - 0.4, twice; 0 - 0
+    assert whole.tolist() == pytest.approx([-0.2, -0.2, 0.5, 0.5, 0.0])
+    assert filters.turn_and(q - value, whole, -0.1).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_with_an_exact_critic_a_replys_advantage_is_the_sum_of_its_tokens() -> None:
+    last = torch.tensor([False, False, True])
+    value = torch.tensor([0.3, 0.7, -0.2])
+    q = torch.cat([value[1:], torch.tensor([1.0])])  # gamma_token 1: Q(s_i, a_i) = V(s_i+1)
+    whole = filters.reply_advantages(q, value, last)
+    assert whole.tolist() == pytest.approx([float((q - value).sum())] * 3)
+
+
+def test_whole_replies_are_kept_or_not() -> None:
+    kept = filters.of_replies(torch.tensor([True, False]), torch.tensor([0, 0, 1]))
+    assert kept.tolist() == [1.0, 1.0, 0.0]
+
+
 def test_always_is_one_everywhere() -> None:
     assert filters.always(torch.tensor([-9.0, 0.0, 9.0])).tolist() == [1.0, 1.0, 1.0]
 

@@ -181,7 +181,7 @@ def test_a_difference_planted_between_acting_and_learning_stops_vlmq_fit(
 
     class Altered(actor._Memory):
         def segment(self, turn: int, first: bool, encoder: Encoder) -> Segment:
-            observation = self.observations[turn]
+            observation = self._observations[turn]
             if planted == "ids":
                 return encoder.prompt(Observation(f"{observation.text} ", observation.image), first=first)
             if planted == "pixels":

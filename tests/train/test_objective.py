@@ -136,14 +136,6 @@ def test_tokens_that_the_filter_drops_pull_at_nothing(
     assert all(float(gradient.abs().max()) == 0.0 for gradient in _gradients(module).values())
 
 
-def test_the_phases_filter_decides(module: Module) -> None:
-    advantages = torch.tensor([-0.1, 0.0, 0.1])
-    assert module.filter(SFT, advantages).tolist() == [1, 1, 1]
-    assert module.filter(Phase("b", 1, margin=-0.05), advantages).tolist() == [0, 1, 1]
-    weights = module.filter(Phase("e", 1, filter="exponential", temperature=0.1), advantages)
-    assert weights.tolist() == pytest.approx([0.36788, 1.0, 2.71828], abs=1e-4)
-
-
 def _targets(
     module: Module, batch: Batch, value: float = 2.0, **settings: float
 ) -> tuple[list[float], list[bool]]:

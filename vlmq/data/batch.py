@@ -30,6 +30,8 @@ class Fragment:
         skip: leading turns that are context only and not trained.
         following: observation after the last turn, None where it was not recorded.
         terminated: whether the episode terminated at the last turn.
+        success: whether the whole episode succeeded.
+        episode_return: undiscounted return of the whole episode.
     """
 
     turns: tuple[Turn, ...]
@@ -37,6 +39,8 @@ class Fragment:
     skip: int
     following: Observation | None
     terminated: bool
+    success: bool = False
+    episode_return: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,8 @@ class Batch:
         valid: (P,) whether the reply parsed and its action was legal.
         source: (P,) who chose the reply: index into `sources`.
         turn: (P,) turn index within the episode.
+        success: (P,) whether the reply's episode succeeded.
+        episode_return: (P,) undiscounted return of the reply's episode.
         sources: names of the codes.
     """
 
@@ -77,6 +83,8 @@ class Batch:
     valid: Tensor
     source: Tensor
     turn: Tensor
+    success: Tensor
+    episode_return: Tensor
     sources: tuple[str, ...]
 
     @property
@@ -125,7 +133,7 @@ def build_batch(fragments: list[Fragment], encoder: Encoder, history: History) -
     for fragment in fragments:
         lay = _lay_whole if history == "all" else _lay_windows
         chains.append(lay(fragment, encoder, history, rows))
-    return _link(rows, chains, encoder)
+    return _link(rows, chains, fragments, encoder)
 
 
 def reply_ids(turn: Turn, encoder: Encoder) -> NDArray[np.int32]:
@@ -185,7 +193,7 @@ def _lay_windows(fragment: Fragment, encoder: Encoder, history: History, rows: l
     return replies, bootstrap, fragment.terminated
 
 
-def _link(rows: list[Row], chains: list[_Chain], encoder: Encoder) -> Batch:
+def _link(rows: list[Row], chains: list[_Chain], fragments: list[Fragment], encoder: Encoder) -> Batch:
     replies = [reply for chain, _, _ in chains for reply in chain]
     counts = np.array([len(reply.ids) for reply in replies])
     total = int(counts.sum())
@@ -218,6 +226,7 @@ def _link(rows: list[Row], chains: list[_Chain], encoder: Encoder) -> Batch:
             extra_row.append(bootstrap[0])
             extra_position.append(bootstrap[1])
 
+    whole = [fragment for fragment, (chain, _, _) in zip(fragments, chains, strict=True) for _ in chain]
     sources = tuple(sorted({reply.turn.source for reply in replies}))
     behaviour = np.concatenate(
         [
@@ -241,5 +250,7 @@ def _link(rows: list[Row], chains: list[_Chain], encoder: Encoder) -> Batch:
         valid=torch.tensor([reply.turn.valid for reply in replies]),
         source=torch.tensor([sources.index(reply.turn.source) for reply in replies]),
         turn=torch.tensor([reply.turn_index for reply in replies]),
+        success=torch.tensor([fragment.success for fragment in whole]),
+        episode_return=torch.tensor([fragment.episode_return for fragment in whole], dtype=torch.float32),
         sources=sources,
     )

@@ -131,7 +131,8 @@ class TurnReplay:
         start = window_start(turn, self._history)
         turns, following = self.store.read(position, start, stop)
         terminated = bool(row["terminated"]) and stop == length
-        return Fragment(turns, start, turn - start, following, terminated)
+        outcome = bool(row["success"]), float(row["episode_return"])
+        return Fragment(turns, start, turn - start, following, terminated, *outcome)
 
 
 class StreamReplay:
@@ -144,4 +145,7 @@ class StreamReplay:
     def sample(self, update: int, count: int, places: Sequence[int]) -> list[Fragment]:
         """Of the `count` whole episodes that update `update` sees, those at `places`."""
         episodes = [self._source.episode(update * count + place) for place in places]
-        return [Fragment(e.turns, 0, 0, e.final_observation, e.terminated) for e in episodes]
+        return [
+            Fragment(e.turns, 0, 0, e.final_observation, e.terminated, e.success, e.episode_return)
+            for e in episodes
+        ]

@@ -6,8 +6,10 @@ range and means the same on every task.
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -28,3 +30,72 @@ def binary(advantage: Float[Tensor, " A"], margin: float) -> Float[Tensor, " A"]
 def exponential(advantage: Float[Tensor, " A"], temperature: float, maximum: float) -> Float[Tensor, " A"]:
     """f = min(exp(A / temperature), maximum), as in AWR (arXiv 1910.00177) and CRR (arXiv 2006.15134)."""
     return (advantage / temperature).exp().clamp_max(maximum)
+
+
+def softmax(
+    advantage: Float[Tensor, " A"], temperature: float, everywhere: Float[Tensor, " B"]
+) -> Float[Tensor, " A"]:
+    """f = exp(A / temperature), divided by its mean over the batch (AWAC, arXiv 2006.09359): the mean weight is 1.
+
+    Args:
+        advantage: of this process's tokens.
+        temperature: in units of the return range.
+        everywhere: of the whole batch's tokens, which other processes may hold in part.
+    """
+    mean = torch.logsumexp(everywhere / temperature, 0) - math.log(len(everywhere))
+    return (advantage / temperature - mean).exp()
+
+
+def top_fraction(
+    advantage: Float[Tensor, " A"], fraction: float, everywhere: Float[Tensor, " B"]
+) -> Float[Tensor, " A"]:
+    """f = 1 for the tokens whose advantage is among the largest `fraction` of the batch, ties included.
+
+    Args:
+        advantage: of this process's tokens.
+        fraction: above 0, at most 1.
+        everywhere: of the whole batch's tokens, which other processes may hold in part.
+    """
+    kept = max(1, math.ceil(fraction * len(everywhere)))
+    return (advantage >= everywhere.topk(kept).values[-1]).to(advantage.dtype)
+
+
+def turn_and(
+    advantage: Float[Tensor, " A"], reply_advantage: Float[Tensor, " A"], margin: float
+) -> Float[Tensor, " A"]:
+    """f = [A > margin and the whole reply's advantage > margin] (ours).
+
+    Args:
+        advantage: of each token.
+        reply_advantage: of the reply each token belongs to, see `reply_advantages`.
+        margin: threshold of both.
+    """
+    return binary(advantage, margin) * binary(reply_advantage, margin)
+
+
+def reply_advantages(
+    q: Float[Tensor, " A"], value: Float[Tensor, " A"], last: Bool[Tensor, " A"]
+) -> Float[Tensor, " A"]:
+    """Q of a reply's last token minus V where the reply began, for each of its tokens.
+
+    With gamma_token = 1 and an exact critic it is the sum of the reply's token advantages.
+
+    Args:
+        q: Q(s_i, a_i), averaged over the ensemble.
+        value: V(s_i), averaged likewise.
+        last: whether a token ends its reply.
+    """
+    ends = last.nonzero().squeeze(-1)
+    starts = torch.cat([ends.new_zeros(1), ends[:-1] + 1])
+    lengths = ends - starts + 1
+    return (q[ends] - value[starts]).detach().repeat_interleave(lengths)
+
+
+def of_replies(kept: Bool[Tensor, " P"], reply: Int[Tensor, " A"]) -> Float[Tensor, " A"]:
+    """f = 1 for every token of the replies that are kept: filtered supervised fine-tuning.
+
+    Args:
+        kept: for each reply, whether its episode succeeded, for instance.
+        reply: index of the reply a token belongs to.
+    """
+    return kept[reply].to(torch.float32)

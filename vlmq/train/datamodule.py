@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
@@ -285,6 +286,12 @@ class VlmqDataModule(L.LightningDataModule):
     def return_range(self, gamma: float) -> float:
         """The data's return range; 1 where there is no dataset to read it from."""
         return return_scale(self._offline.store, gamma) if isinstance(self._offline, TurnReplay) else 1.0
+
+    def return_median(self) -> float:
+        """Median return of the offline episodes; 0 where there is no dataset."""
+        if not isinstance(self._offline, TurnReplay):
+            return 0.0
+        return float(np.median(self._offline.store.table["episode_return"]))
 
     def first_rows(self) -> list[Row]:
         """What the offline data themselves achieved."""

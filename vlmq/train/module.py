@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vlmq.api import UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import actor, critic, filters, masked, returns
+from vlmq.loss import actor, critic, masked, returns
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Sampling
@@ -40,6 +40,7 @@ from vlmq.rollout import sync
 from vlmq.rollout.policies import ModelPolicy, Policy, ScriptedPolicy
 from vlmq.train import branch, checks, diagnostics
 from vlmq.train import checkpoint as checkpoints
+from vlmq.train.filtering import token_weights
 from vlmq.train.judge import judge
 from vlmq.train.schedule import Phase, Schedule
 
@@ -74,6 +75,7 @@ class VlmqModule(L.LightningModule):
     """
 
     return_range: Tensor
+    return_median: Tensor
 
     def __init__(
         self,
@@ -128,6 +130,7 @@ class VlmqModule(L.LightningModule):
         self._started = time.monotonic()
         self._metrics: dict[str, float] = {}
         self.register_buffer("return_range", torch.tensor(1.0))
+        self.register_buffer("return_median", torch.tensor(0.0))
         # Frozen weights are not stored in checkpoints: they come back from the backbone.
         self.strict_loading = False
 
@@ -185,7 +188,9 @@ class VlmqModule(L.LightningModule):
         )
         replies = sync.total(batch.num_replies)
         advantages = self.advantages(output)
-        weights = self.filter(phase, advantages)
+        weights = token_weights(
+            phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
+        )
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
@@ -226,14 +231,6 @@ class VlmqModule(L.LightningModule):
         if output.q is None:
             return torch.zeros_like(output.log_probs)
         return critic.advantage(output.q, _critic(output.value)[:, : output.q.shape[1]])
-
-    def filter(self, phase: Phase, advantages: Tensor) -> Tensor:
-        """f(A_i) (A,)."""
-        if phase.filter == "binary":
-            return filters.binary(advantages, phase.margin)
-        if phase.filter == "exponential":
-            return filters.exponential(advantages, phase.temperature, 20.0)
-        return filters.always(advantages)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """One update, whole: a checkpoint written at the batch's end holds its target and its count too."""
@@ -322,6 +319,7 @@ class VlmqModule(L.LightningModule):
                 )
         if self.schedule.made == 0:
             self.return_range.fill_(data.return_range(self.gamma_turn))
+            self.return_median.fill_(data.return_median())
             self.rows = data.first_rows()
         if data.env is not None:
             policy = self.policy(temperature=1.0, seed=data.seed)

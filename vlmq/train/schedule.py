@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 from vlmq.api import UserError
 
-FilterName = Literal["always", "binary", "exponential"]
+FilterName = Literal[
+    "always", "binary", "exp", "softmax", "top_fraction", "turn_and", "success", "above_median"
+]
+NO_CRITIC: tuple[FilterName, ...] = ("always", "success", "above_median")
+"""Filters that ask nothing of the critic."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,16 @@ class Phase:
     Args:
         name: row of the results table.
         updates: optimizer steps.
-        filter: which tokens are fine-tuned on: `always` is supervised fine-tuning, `binary` leaves out tokens
-            whose advantage is at most `margin`, `exponential` weights them by exp(advantage / temperature).
-        margin: threshold of `binary`, as a fraction of the data's return range; slightly negative.
-        temperature: of `exponential`, in the same unit.
+        filter: which tokens are fine-tuned on. `always` is supervised fine-tuning; `binary` leaves out tokens
+            whose advantage is at most `margin`, `turn_and` also those of replies whose whole advantage is;
+            `exp` weights tokens by exp(advantage / temperature), at most 20; `softmax` by the same, divided by
+            its mean over the batch; `top_fraction` keeps the best tokens of each batch; `success` keeps
+            successful episodes, `above_median` those whose return exceeds the offline data's median.
+        margin: threshold of `binary` and `turn_and`, as a fraction of the data's return range; slightly negative.
+        margin_start: the margin at the phase's first update, from which it moves to `margin`; null keeps it.
+        margin_updates: updates over which it moves.
+        temperature: of `exp` and `softmax`, in the same unit.
+        fraction: of each batch's tokens that `top_fraction` keeps.
         online: share of each batch that comes from the agent's own play, 0 to 1.
         start_from: earlier phase whose end state this phase starts from; the phase before it by default.
         baseline: a branch for comparison: it never becomes the best checkpoint.
@@ -36,7 +46,10 @@ class Phase:
     updates: int
     filter: FilterName = "binary"
     margin: float = -0.03
+    margin_start: float | None = None
+    margin_updates: int = 0
     temperature: float = 0.1
+    fraction: float = 0.3
     online: float = 0.0
     start_from: str | None = None
     baseline: bool = False
@@ -50,6 +63,12 @@ class Phase:
         if self.decay == "none":
             return self.learning_rate
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * update / self.updates))
+
+    def margin_at(self, update: int) -> float:
+        """The filter's threshold at an update of this phase."""
+        if self.margin_start is None or update >= self.margin_updates:
+            return self.margin
+        return self.margin_start + (self.margin - self.margin_start) * update / self.margin_updates
 
 
 @dataclass
@@ -137,9 +156,14 @@ def _check(phases: Sequence[Phase]) -> None:
             raise UserError(f"{where}: online is {phase.online}; it is a share of the batch, from 0 to 1.")
         if phase.temperature <= 0.0:
             raise UserError(f"{where}: temperature is {phase.temperature}; it must be above 0.")
-        if phase.filter != "always" and not phase.critic:
+        if not 0.0 < phase.fraction <= 1.0:
+            raise UserError(f"{where}: fraction is {phase.fraction}; it must be above 0 and at most 1.")
+        if phase.margin_start is not None and phase.margin_updates < 1:
+            raise UserError(f"{where}: margin_start needs margin_updates, the updates over which it moves.")
+        if phase.filter not in NO_CRITIC and not phase.critic:
             raise UserError(
-                f"{where}: the filter '{phase.filter}' needs the critic; set critic: true or filter: always."
+                f"{where}: the filter '{phase.filter}' needs the critic; set critic: true, or one of the filters "
+                f"{', '.join(NO_CRITIC)}."
             )
         if phase.start_from is not None and phase.start_from not in seen:
             raise UserError(

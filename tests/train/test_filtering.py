@@ -1,0 +1,81 @@
+"""Which weights a phase gives: each filter through the batch's own layout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vlmq.api import Turn, UserError
+from vlmq.data.batch import Batch, Fragment, build_batch
+from vlmq.model.actor_critic import Output
+from vlmq.prompt.encode import Encoder
+from vlmq.train.filtering import token_weights
+from vlmq.train.schedule import FilterName, Phase, Schedule
+
+Turns = tuple[Turn, ...]
+
+
+@pytest.fixture
+def batch(tiny_encoder: Encoder, tiny_turns: Turns) -> Batch:
+    """Two replies of two episodes: one that failed, one that succeeded with a return of 1."""
+    lost = Fragment(tiny_turns[:1], 0, 0, None, True, False, -1.0)
+    won = Fragment(tiny_turns[1:2], 0, 0, None, True, True, 1.0)
+    return build_batch([lost, won], tiny_encoder, "none")
+
+
+def _weights(batch: Batch, phase: Phase, advantages: torch.Tensor, update: int = 0) -> list[float]:
+    count = len(batch.tokens)
+    q, value = advantages.expand(2, count), torch.zeros(2, count)
+    output = Output(torch.zeros(count), torch.zeros(count), q, value, value)
+    return token_weights(phase, update, batch, output, advantages, 0.0).tolist()
+
+
+@pytest.mark.parametrize("name", ["success", "above_median"])
+def test_filters_of_episodes_keep_the_replies_of_good_ones(batch: Batch, name: FilterName) -> None:
+    phase = Phase("p", 1, filter=name, critic=False)
+    weights = _weights(batch, phase, torch.zeros(len(batch.tokens)))
+    assert weights == batch.reply.float().tolist()
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        (Phase("p", 1, filter="always"), [1.0, 1.0, 1.0]),
+        (Phase("p", 1, filter="binary", margin=-0.05), [0.0, 1.0, 1.0]),
+        (Phase("p", 1, filter="exp", temperature=0.1), [0.36788, 1.0, 2.71828]),
+        (Phase("p", 1, filter="top_fraction", fraction=0.01), [0.0, 0.0, 1.0]),
+    ],
+    ids=lambda value: value.filter if isinstance(value, Phase) else "",
+)
+def test_the_phase_names_the_filter(batch: Batch, phase: Phase, expected: list[float]) -> None:
+    advantages = torch.zeros(len(batch.tokens))
+    advantages[0], advantages[2] = -0.1, 0.1
+    assert _weights(batch, phase, advantages)[:3] == pytest.approx(expected, abs=1e-4)
+
+
+def test_turn_and_drops_a_reply_whose_last_token_is_bad(batch: Batch) -> None:
+    advantages = torch.where(batch.last & (batch.reply == 0), -0.5, 0.1)
+    weights = torch.tensor(_weights(batch, Phase("p", 1, filter="turn_and"), advantages))
+    assert weights[batch.reply == 0].sum() == 0
+    assert weights[batch.reply == 1].all()
+
+
+def test_the_margin_moves_in_a_straight_line() -> None:
+    phase = Phase("p", 10, margin=-0.03, margin_start=-0.23, margin_updates=4)
+    assert [phase.margin_at(u) for u in (0, 2, 4, 9)] == pytest.approx([-0.23, -0.13, -0.03, -0.03])
+    assert replace(phase, margin_start=None).margin_at(0) == -0.03
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        (Phase("p", 1, fraction=0.0), "fraction is 0.0"),
+        (Phase("p", 1, margin_start=-1.0), "margin_updates"),
+        (Phase("p", 1, filter="softmax", critic=False), "needs the critic"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(phase: Phase, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Schedule([phase])
