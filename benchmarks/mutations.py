@@ -71,9 +71,9 @@ MUTANTS = (
     ),
     Mutant(
         "target without the terminal mask",
-        "train/module.py",
-        "self.gamma_turn, self.gamma_token) * ~batch.terminal",
-        "self.gamma_turn, self.gamma_token)",
+        "train/objective.py",
+        "horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal",
+        "horizon.gamma_turn, horizon.gamma_token)",
         f"{TABULAR}::test_the_critic_converges_to_the_exact_values_of_the_policy",
     ),
     Mutant(
@@ -128,8 +128,8 @@ MUTANTS = (
     Mutant(
         "targets that rest on unseen states are kept",
         "train/module.py",
-        "torch.where(known, critic.squared_error(output.q, targets), 0.0)",
-        "critic.squared_error(output.q, targets)",
+        "torch.where(known, objective.critic_loss(batch, output, self.agent.critic, targets), 0.0)",
+        "objective.critic_loss(batch, output, self.agent.critic, targets)",
         f"{OBJECTIVE}::test_targets_that_rest_on_a_state_nobody_saw_are_left_out",
     ),
     Mutant(

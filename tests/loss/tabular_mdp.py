@@ -21,7 +21,7 @@ from vlmq.api import Observation, Turn
 from vlmq.data.batch import Batch, Fragment
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import Backbone
-from vlmq.model.heads import CriticConfig, CriticHead
+from vlmq.model.heads import CriticConfig, CriticHead, Estimates
 from vlmq.prompt.encode import Row, Segment
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase
@@ -205,21 +205,33 @@ class TableCritic(CriticHead):
 
     def __init__(self, size: int, vocabulary: int) -> None:
         nn.Module.__init__(self)
+        self.config = CriticConfig(2, 1, 1)
         self.table = nn.Parameter(torch.zeros(2, size, vocabulary))
 
-    def forward(self, hidden: Tensor, tokens: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden: Tensor, tokens: Tensor, probs: Tensor) -> Estimates:
         """Two members."""
         q = hidden @ self.table
         taken = q[:, : len(tokens)].gather(-1, tokens.expand(2, -1)[..., None]).squeeze(-1)
-        return taken, (q * probs).sum(-1).detach()
+        return Estimates(taken, (q * probs).sum(-1).detach(), None)
 
 
 class TableModule(VlmqModule):
     """The module without a trainer: its learning rate and its log are the caller's affair."""
 
-    def __init__(self, mdp: Mdp, backbone: TableBackbone, phases: list[Phase], **settings: Any) -> None:
+    def __init__(
+        self,
+        mdp: Mdp,
+        backbone: TableBackbone,
+        phases: list[Phase],
+        *,
+        head: CriticConfig | None = None,
+        **settings: Any,
+    ) -> None:
+        """With `head`, the package's own critic over the one-hot states in place of a table."""
         super().__init__("a table", phases, **settings)
-        self.actor_critic = ActorCritic(backbone, CriticConfig(1, 1, 1), trunk_gradient=0.0)
+        self.actor_critic = ActorCritic(backbone, head or CriticConfig(1, 1, 1), trunk_gradient=0.0)
+        if head is not None:
+            return
         self.actor_critic.critic = TableCritic(backbone.hidden_size, backbone.vocabulary)
         self.actor_critic.target_critic = TableCritic(backbone.hidden_size, backbone.vocabulary)
         self.actor_critic.target_critic.requires_grad_(False)
@@ -230,8 +242,14 @@ class TableModule(VlmqModule):
 
     def q_table(self, mdp: Mdp) -> dict[tuple[State, int], float]:
         """The critic's Q, averaged over its members."""
-        assert isinstance(self.agent.critic, TableCritic)
-        table = self.agent.critic.table.detach().mean(0)
+        critic, backbone = self.agent.critic, self.agent.backbone
+        if isinstance(critic, TableCritic):
+            table = critic.table.detach().mean(0)
+        else:
+            states = torch.eye(backbone.hidden_size)
+            probs = backbone.logits(states).softmax(-1)
+            columns = [critic(states, torch.full((len(states),), w), probs).q for w in range(mdp.vocabulary)]
+            table = torch.stack(columns, -1).detach().mean(0)
         return {(s, w): float(table[i, w]) for i, s in enumerate(mdp.states()) for w in WORDS}
 
     def greedy(self, mdp: Mdp) -> Callable[[State], int]:

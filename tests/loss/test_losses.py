@@ -27,6 +27,41 @@ def test_the_critic_loss_is_half_the_squared_error_averaged_over_members() -> No
     assert target.grad is None
 
 
+def test_the_expectile_error_leans_towards_the_better_of_the_data() -> None:
+    value = torch.tensor([[0.0, 1.0]], requires_grad=True)
+    loss = critic.expectile_error(value, torch.tensor([[1.0, 0.0]]), 0.9)
+    # 0.9 (1 - 0)^2 / 2 above, 0.1 (0 - 1)^2 / 2 below
+    assert loss.tolist() == pytest.approx([0.45, 0.05])
+    fitted = torch.zeros(1, 1, requires_grad=True)
+    q = torch.tensor([[0.0, 1.0, 2.0, 3.0]])
+    optimizer = torch.optim.SGD([fitted], lr=0.5)
+    for _ in range(300):
+        optimizer.zero_grad()
+        critic.expectile_error(fitted.expand(1, 4), q, 0.5).mean().backward()
+        optimizer.step()
+    assert float(fitted.detach()) == pytest.approx(1.5, abs=1e-3)  # expectile 0.5 is the mean
+
+
+def test_the_conservative_term_is_the_cross_entropy_of_q_with_what_was_taken() -> None:
+    every = torch.randn(2, 3, 5)
+    tokens = torch.tensor([0, 4, 2])
+    expected = sum(torch.nn.functional.cross_entropy(q, tokens, reduction="none") for q in every) / 2
+    torch.testing.assert_close(critic.conservative(every, tokens), expected)
+
+
+def test_an_ensemble_is_reduced_over_all_members_or_some() -> None:
+    values = torch.tensor([[1.0, 5.0], [3.0, 4.0], [8.0, 0.0]])
+    assert critic.reduce(values, "mean").tolist() == [4.0, 3.0]
+    assert critic.reduce(values, "min").tolist() == [1.0, 0.0]
+    assert critic.reduce(values, "min", [0, 1]).tolist() == [1.0, 4.0]
+
+
+def test_a_turns_value_is_that_of_its_first_token() -> None:
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    last = torch.tensor([False, True, True, True])
+    assert critic.of_turns(values, last).tolist() == [1.0, 1.0, 3.0, 4.0]
+
+
 def test_the_binary_filter_keeps_what_exceeds_the_margin() -> None:
     advantage = torch.tensor([-0.5, -0.03, -0.02, 0.0, 0.4])
     assert filters.binary(advantage, -0.03).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmq.loss.returns import known_targets, lambda_returns
+from vlmq.loss.returns import known_n_step, known_targets, lambda_returns, n_step_returns
 
 SMALL = st.floats(-2.0, 2.0, width=32)
 UNIT = st.floats(0.0, 1.0, width=32)
@@ -140,3 +140,41 @@ def test_the_returns_are_those_of_a_plain_reverse_loop(columns: dict[str, Tensor
     np.testing.assert_allclose(lambda_returns(**columns).numpy(), expected, atol=1e-4)
     masked = known_targets(columns["discount"], known, columns["lam"], columns["next_token"])
     assert masked.tolist() == (~rests_on_unknown).tolist()
+
+
+def _chain() -> dict[str, torch.Tensor]:
+    """Three turns of two tokens; 0.5 from turn to turn; the fragment is cut after the third."""
+    return {
+        "reward": torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0, 4.0]),
+        "discount": torch.tensor([1.0, 0.5, 1.0, 0.5, 1.0, 0.5]),
+        "next_value": torch.tensor([9.0, 10.0, 9.0, 20.0, 9.0, 40.0]),
+        "last": torch.tensor([False, True] * 3),
+        "next_token": torch.tensor([1, 2, 3, 4, 5, -1]),
+    }
+
+
+def test_n_step_returns_by_hand() -> None:
+    one = n_step_returns(**_chain(), turns=1)
+    # 1 + 10/2, 2 + 20/2, 4 + 40/2; inside a reply nothing is discounted
+    assert one.tolist() == [6.0, 6.0, 12.0, 12.0, 24.0, 24.0]
+    two = n_step_returns(**_chain(), turns=2)
+    assert two.tolist() == [7.0, 7.0, 14.0, 14.0, 24.0, 24.0]
+    three = n_step_returns(**_chain(), turns=3)
+    assert three.tolist() == [8.0, 8.0, 14.0, 14.0, 24.0, 24.0]
+
+
+def test_many_steps_are_monte_carlo_and_one_is_lambda_zero_from_turn_to_turn() -> None:
+    chain = _chain()
+    rest = (chain["reward"], chain["discount"], chain["next_value"])
+    for turns, lam_turn in ((99, 1.0), (1, 0.0)):
+        lam = torch.where(chain["last"], lam_turn, 1.0)
+        expected = lambda_returns(*rest, lam, chain["next_token"])
+        torch.testing.assert_close(n_step_returns(**chain, turns=turns), expected)
+
+
+def test_n_step_targets_are_known_where_they_end_on_a_state_that_was_seen() -> None:
+    chain = _chain()
+    seen = torch.tensor([True] * 5 + [False])
+    for turns, known in ((1, [True] * 4 + [False] * 2), (2, [True, True] + [False] * 4)):
+        found = known_n_step(chain["discount"], seen, chain["last"], chain["next_token"], turns)
+        assert found.tolist() == known

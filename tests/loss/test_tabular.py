@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from tabular_mdp import (
     END,
     WORDS,
@@ -20,6 +24,7 @@ from tabular_mdp import (
 )
 
 from vlmq.data.batch import Batch, Fragment, build_batch
+from vlmq.model.heads import CriticConfig
 from vlmq.train.schedule import Phase
 
 WEIGHTS = (2, 1, 1)
@@ -45,7 +50,14 @@ def _batch(fragments: list[Fragment]) -> Batch:
     return build_batch(fragments, TableEncoder(), "none")  # type: ignore[arg-type]
 
 
-def _error(mdp: Mdp, lam: float, *, gamma_token: float = 1.0, return_range: float = 1.0) -> float:
+def _error(
+    mdp: Mdp,
+    lam: float,
+    *,
+    gamma_token: float = 1.0,
+    return_range: float = 1.0,
+    n_turns: int | None = None,
+) -> float:
     """Largest |Q - Q^pi| over the states that the policy visits."""
     fragments = mdp.every_episode(WEIGHTS)
     module = TableModule(
@@ -56,6 +68,7 @@ def _error(mdp: Mdp, lam: float, *, gamma_token: float = 1.0, return_range: floa
         gamma_token=gamma_token,
         lambda_token=lam,
         lambda_turn=lam,
+        n_turns=n_turns,
         tau=0.2,
     )
     module.return_range.fill_(return_range)
@@ -72,6 +85,64 @@ def test_the_critic_converges_to_the_exact_values_of_the_policy(lam: float) -> N
 
 def test_the_critic_is_exact_with_a_token_discount_and_a_return_range() -> None:
     assert _error(Mdp(3, 2, _judged), 0.7, gamma_token=0.9, return_range=2.5) < 1e-2
+
+
+HEAD = CriticConfig(members=2, width=64, dim=16)
+FORMS: dict[str, dict[str, Any]] = {
+    "policy": {},
+    "top k": {"value": "topk", "top_k": len(WORDS)},
+    "expectile of the mean": {"value": "expectile", "expectile": 0.5},
+    "two-hot": {"value": "topk", "top_k": len(WORDS), "loss": "two_hot", "bins": 31},
+    "hl-gauss": {"value": "topk", "top_k": len(WORDS), "loss": "hl_gauss", "bins": 31},
+    "mean of some members": {"members": 3, "subset": 2},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_head_that_estimates_the_policys_values_finds_them(form: str) -> None:
+    torch.manual_seed(0)
+    mdp = Mdp(3, 2, _judged)
+    module = TableModule(
+        mdp,
+        TableBackbone(mdp, weights=WEIGHTS),
+        [Phase("critic", 350, filter="always")],
+        head=replace(HEAD, **FORMS[form]),
+        gamma_turn=0.8,
+        lambda_token=0.5,
+        lambda_turn=0.5,
+        tau=0.1,
+    )
+    if module.agent.critic.config.distributional:
+        module.agent.set_support(-1.0, 1.0)
+    train(module, _batch(mdp.every_episode(WEIGHTS)), rate=0.01, settle=0.5)
+    exact = mdp.exact_q(_policy, 0.8)
+    assert max(abs(q - exact[key]) for key, q in module.q_table(mdp).items()) < 1e-2
+
+
+def test_a_critic_of_turns_finds_the_value_of_each_turns_start() -> None:
+    torch.manual_seed(0)
+    mdp = Mdp(3, 2, _judged)
+    module = TableModule(
+        mdp,
+        TableBackbone(mdp, weights=WEIGHTS),
+        [Phase("critic", 350, filter="always")],
+        head=replace(HEAD, value="turn"),
+        gamma_turn=0.8,
+        lambda_turn=0.5,
+        tau=0.1,
+    )
+    train(module, _batch(mdp.every_episode(WEIGHTS)), rate=0.01, settle=0.5)
+    exact = mdp.exact_q(_policy, 0.8)
+    found = module.q_table(mdp)
+    for observation in range(mdp.num_observations):
+        start = (observation, ())
+        value = sum(_policy(start)[word] * exact[start, word] for word in WORDS)
+        assert found[start, END] == pytest.approx(value, abs=1e-2)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_n_step_targets_find_the_exact_values_too(turns: int) -> None:
+    assert _error(Mdp(3, 2, _judged), 0.0, n_turns=turns) < 1e-2
 
 
 def _longer(observation: int, reply: Reply) -> Step:

@@ -140,8 +140,7 @@ def _targets(
     module: Module, batch: Batch, value: float = 2.0, **settings: float
 ) -> tuple[list[float], list[bool]]:
     """Targets where every state is worth `value`, in units of the return range."""
-    for name, setting in settings.items():
-        setattr(module, name, setting)
+    module.horizon = replace(module.horizon, **settings)
     states = torch.full((2, len(batch.state_row)), value)
     count = len(batch.tokens)
     output = Output(torch.zeros(count), torch.zeros(count), states[:, :count], states, states)
@@ -227,7 +226,7 @@ def test_targets_that_rest_on_a_state_nobody_saw_are_left_out(
     ):
         _, known = _targets(module, cut, lambda_token=lambda_token, lambda_turn=lambda_turn)
         assert known == [True] * (sum(lengths) - unknown) + [False] * unknown
-    _at(module, WARM_UP).lambda_token = module.lambda_turn = 1.0
+    _at(module, WARM_UP).horizon = replace(module.horizon, lambda_token=1.0, lambda_turn=1.0)
     module.training_step(cut, 0).backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in module.agent.critic.parameters() if p.grad is not None]
     assert all(float(gradient.abs().max()) == 0.0 for gradient in gradients)

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vlmq.loss.masked import starts
+
 
 def always(advantage: Float[Tensor, " A"]) -> Float[Tensor, " A"]:
     """f = 1: supervised fine-tuning."""
@@ -85,10 +87,8 @@ def reply_advantages(
         value: V(s_i), averaged likewise.
         last: whether a token ends its reply.
     """
-    ends = last.nonzero().squeeze(-1)
-    starts = torch.cat([ends.new_zeros(1), ends[:-1] + 1])
-    lengths = ends - starts + 1
-    return (q[ends] - value[starts]).detach().repeat_interleave(lengths)
+    begin, end = starts(last).nonzero().squeeze(-1), last.nonzero().squeeze(-1)
+    return (q[end] - value[begin]).detach().repeat_interleave(end - begin + 1)
 
 
 def of_replies(kept: Bool[Tensor, " P"], reply: Int[Tensor, " A"]) -> Float[Tensor, " A"]:

@@ -7,7 +7,7 @@ the sum of the processes' losses is the loss of the whole batch.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -25,3 +25,8 @@ def sum_over_replies(values: Float[Tensor, " A"], reply: Int[Tensor, " A"], num_
 def reply_lengths(reply: Int[Tensor, " A"], num_replies: int) -> Float[Tensor, " R"]:
     """Number of tokens of each reply."""
     return torch.bincount(reply, minlength=num_replies).to(torch.float32)
+
+
+def starts(last: Bool[Tensor, " A"]) -> Bool[Tensor, " A"]:
+    """Which tokens begin a reply, from which end one."""
+    return torch.cat([last.new_ones(1), last[:-1]])

@@ -40,6 +40,51 @@ def lambda_returns(
     return _solve(constant, discount * carried, next_token.clamp_min(0))
 
 
+def n_step_returns(
+    reward: Float[Tensor, " A"],
+    discount: Float[Tensor, " A"],
+    next_value: Float[Tensor, " A"],
+    last: Bool[Tensor, " A"],
+    next_token: Int[Tensor, " A"],
+    turns: int,
+) -> Float[Tensor, " A"]:
+    """Rewards up to the end of the `turns`-th turn from here on, then V; sooner where the fragment ends.
+
+    The tokens of a reply are one step: with 1 a target reaches to the end of its own reply.
+
+    Args:
+        reward: R_i.
+        discount: G_i.
+        next_value: V of the state after token i; ignored where G_i is zero.
+        last: whether a token ends its reply.
+        next_token: index of the agent token that follows i in the same fragment, -1 where none does.
+        turns: at least 1.
+    """
+    has_next = next_token >= 0
+    successor = next_token.clamp_min(0)
+    bootstrap = torch.where(discount > 0, next_value, torch.zeros_like(next_value))
+    inside = ~last & has_next
+    after = bootstrap
+    for _ in range(turns):
+        ends = torch.where(inside, reward, reward + discount * after)
+        whole = _solve(ends, torch.where(inside, discount, torch.zeros_like(discount)), successor)
+        after = torch.where(has_next, whole[successor], bootstrap)
+    return whole
+
+
+def known_n_step(
+    discount: Float[Tensor, " A"],
+    next_known: Bool[Tensor, " A"],
+    last: Bool[Tensor, " A"],
+    next_token: Int[Tensor, " A"],
+    turns: int,
+) -> Bool[Tensor, " A"]:
+    """The same as `known_targets` for `n_step_returns`."""
+    goes_on = (discount > 0).to(discount.dtype)
+    unknown = (~next_known).to(discount.dtype)
+    return n_step_returns(torch.zeros_like(discount), goes_on, unknown, last, next_token, turns) == 0
+
+
 def known_targets(
     discount: Float[Tensor, " A"],
     next_known: Bool[Tensor, " A"],

@@ -21,8 +21,11 @@ class Output(NamedTuple):
         log_probs: (A,) log pi(a_i | h_i), with gradient.
         entropy: (A,) of the policy where the token was chosen, without gradient.
         q: (C, A) Q_c(s_i, a_i), with gradient; None without a critic.
-        value: (C, S) V_c of every state, without gradient.
-        target_value: (C, S) the same from the Polyak copy of the critic.
+        value: (C, S) V_c of every state; with gradient where it is a head of its own.
+        target_value: (C, S) the same from the Polyak copy of the critic, without gradient.
+        target_q: (C, A) Q_c(s_i, a_i) of the Polyak copy.
+        q_logits: (C, A, B) of Q's distribution over bins, where it is one.
+        every_q: (C, A, V) Q of the whole vocabulary, where the critic's loss needs it.
     """
 
     log_probs: Tensor
@@ -30,6 +33,9 @@ class Output(NamedTuple):
     q: Tensor | None
     value: Tensor | None
     target_value: Tensor | None
+    target_q: Tensor | None = None
+    q_logits: Tensor | None = None
+    every_q: Tensor | None = None
 
 
 class ActorCritic(nn.Module):
@@ -44,7 +50,8 @@ class ActorCritic(nn.Module):
     def __init__(self, backbone: Backbone, critic: CriticConfig, *, trunk_gradient: float) -> None:
         super().__init__()
         self.backbone = backbone
-        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic)
+        tied = backbone.input_embedding() if critic.rows == "tied" else None
+        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.trunk_gradient = trunk_gradient
 
@@ -77,10 +84,19 @@ class ActorCritic(nn.Module):
         entropy = -(probs[: len(tokens)] * taken.detach()).sum(-1)
         if not with_critic:
             return Output(log_probs, entropy, None, None, None)
-        q, value = self.critic(scale_gradient(hidden, self.trunk_gradient), tokens, probs)
+        seen = scale_gradient(hidden, self.trunk_gradient)
+        estimates = self.critic(seen, tokens, probs)
+        every = self.critic.every(seen[: len(tokens)]) if self.critic.config.conservative else None
         with torch.no_grad():
-            _, target_value = self.target_critic(hidden, tokens, probs)
-        return Output(log_probs, entropy, q, value, target_value)
+            target = self.target_critic(hidden, tokens, probs)
+        return Output(
+            log_probs, entropy, estimates.q, estimates.value, target.value, target.q, estimates.logits, every
+        )
+
+    def set_support(self, low: float, high: float) -> None:
+        """Say which values the critic's bins cover, in units of the return range."""
+        for head in (self.critic, self.target_critic):
+            head.set_support(low, high)
 
     @torch.no_grad()
     def update_target(self, tau: float) -> None:

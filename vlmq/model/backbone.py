@@ -67,6 +67,11 @@ class Backbone(nn.Module):
         output: Tensor = self.model.get_output_embeddings()(hidden)
         return output
 
+    def input_embedding(self) -> Float[Tensor, "V E"]:
+        """The table that turns token ids into vectors."""
+        table: Tensor = self.model.get_input_embeddings().weight
+        return table
+
     def extend(self, inputs: dict[str, Tensor], cache: Any) -> tuple[Tensor, Any]:
         """Run new tokens on top of a key-value cache.
 

@@ -10,29 +10,95 @@ cancels in every advantage.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vlmq.loss import bins as binned
+from vlmq.loss.critic import Reduction
+
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """Size of the critic.
+    """What the critic is made of, and what it estimates.
 
     Args:
         members: critics in the ensemble.
         width: hidden units of each member's network.
         dim: size of the vocabulary's embedding in each member.
+        rows: `free` gives every token a row of its own, `tied` derives them from the model's input embedding.
+        value: what V stands for. `policy`: the policy's mean of Q over all tokens; `topk`: over its likeliest
+            ones; `expectile`: a head of its own, regressed on the Q of the data's tokens (ILQL); `turn`: V at the
+            start of each reply and no Q of tokens, as in PPO with turn-level values.
+        top_k: tokens of `topk`.
+        expectile: of `expectile`; 0.5 is the mean of the data's actions.
+        loss: `mse`, or `two_hot` and `hl_gauss`, for which Q is a distribution over bins.
+        bins: how many.
+        support: lowest and highest return that the bins cover, in the environment's units; null takes the data's.
+        reduction: of the ensemble in targets, over `subset` members drawn at each update, or all.
+        subset: how many.
+        conservative: weight of CQL's term.
     """
 
     members: int = 2
     width: int = 256
     dim: int = 64
+    rows: Literal["free", "tied"] = "free"
+    value: Literal["policy", "topk", "expectile", "turn"] = "policy"
+    top_k: int = 16
+    expectile: float = 0.7
+    loss: Literal["mse", "two_hot", "hl_gauss"] = "mse"
+    bins: int = 51
+    support: tuple[float, float] | None = None
+    reduction: Reduction = "mean"
+    subset: int | None = None
+    conservative: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.members, self.width, self.dim) < 1:
-            raise ValueError("critic.members, critic.width and critic.dim must each be at least 1")
+        if min(self.members, self.width, self.dim, self.top_k) < 1:
+            raise ValueError("critic.members, width, dim and top_k must each be at least 1.")
+        if not 0.0 < self.expectile < 1.0:
+            raise ValueError(f"critic.expectile is {self.expectile}; it must lie between 0 and 1.")
+        if self.subset is not None and not 1 <= self.subset <= self.members:
+            raise ValueError(f"critic.subset is {self.subset}; it is a number of the {self.members} members.")
+        if self.conservative < 0.0:
+            raise ValueError(f"critic.conservative is {self.conservative}; a weight is 0 or more.")
+        if self.distributional and self.value in ("policy", "turn"):
+            raise ValueError(
+                f"critic.loss '{self.loss}' keeps a distribution for each token, too many for critic.value "
+                f"'{self.value}'; choose topk or expectile."
+            )
+        if self.distributional and self.bins < 2 * binned.PADDING + 2:
+            raise ValueError(f"critic.bins is {self.bins}; give at least {2 * binned.PADDING + 2}.")
+        if self.conservative and (self.distributional or self.value == "turn"):
+            raise ValueError(
+                "critic.conservative needs Q as a number for every token: loss mse, and not value turn."
+            )
+        if self.support is not None and not self.support[0] < self.support[1]:
+            raise ValueError(
+                f"critic.support is {list(self.support)}; give the lowest return, then the highest."
+            )
+
+    @property
+    def distributional(self) -> bool:
+        """Whether Q is a distribution over bins."""
+        return self.loss != "mse"
+
+
+class Estimates(NamedTuple):
+    """What the ensemble says. C members, A agent tokens, S states, B bins.
+
+    Attributes:
+        q: (C, A) Q_c(s_i, a_i) with gradient; for `turn`, V_c of the same states.
+        value: (C, S) V_c; with gradient where it is a head of its own.
+        logits: (C, A, B) of Q's distribution, None where Q is a number.
+    """
+
+    q: Tensor
+    value: Tensor
+    logits: Tensor | None
 
 
 class CriticHead(nn.Module):
@@ -41,51 +107,156 @@ class CriticHead(nn.Module):
     Args:
         hidden_size: D, the trunk's width.
         vocabulary: V.
-        config: sizes.
+        config: what it is made of.
+        embedding: (V, E) the model's input embedding, for tied rows; it is read, never trained.
     """
 
-    def __init__(self, hidden_size: int, vocabulary: int, config: CriticConfig) -> None:
+    centres: Tensor
+
+    def __init__(
+        self,
+        hidden_size: int,
+        vocabulary: int,
+        config: CriticConfig,
+        embedding: Float[Tensor, "V E"] | None = None,
+    ) -> None:
         super().__init__()
-        self.members = nn.ModuleList(_Member(hidden_size, vocabulary, config) for _ in range(config.members))
+        self.config = config
+        if config.distributional:
+            self.register_buffer("centres", binned.centres(-1.0, 1.0, config.bins))
+        if config.rows == "tied":
+            assert embedding is not None, "tied rows need the model's embedding"
+            self.register_buffer("embedding", embedding.detach().float().clone(), persistent=False)
+        tied = None if config.rows == "free" or embedding is None else embedding.shape[1]
+        self.members = nn.ModuleList(
+            _Member(hidden_size, vocabulary, config, tied) for _ in range(config.members)
+        )
+
+    def set_support(self, low: float, high: float) -> None:
+        """Say which values the bins cover, in units of the return range."""
+        self.centres.copy_(binned.centres(low, high, self.config.bins))
 
     def forward(
         self, hidden: Float[Tensor, "S D"], tokens: Int[Tensor, " A"], probs: Float[Tensor, "S V"]
-    ) -> tuple[Float[Tensor, "C A"], Float[Tensor, "C S"]]:
-        """Q of the tokens taken, and the policy's value of every state.
+    ) -> Estimates:
+        """Q of the tokens taken, and the value of every state.
 
         Args:
             hidden: hidden states; the first A predict the agent's tokens.
             tokens: the token taken in each of the first A states.
             probs: the policy's distribution in each state, without gradient.
-
-        Returns:
-            Q_c(s_i, a_i) with gradient, and V_c(s) = sum_v pi(v|s) Q_c(s, v) without.
         """
-        pairs = [member(hidden.float(), tokens, probs) for member in self.members]
-        return torch.stack([q for q, _ in pairs]), torch.stack([value for _, value in pairs])
+        said = [self._of_member(member, hidden.float(), tokens, probs) for member in self._ensemble()]
+        logits = [one.logits for one in said if one.logits is not None]
+        return Estimates(
+            torch.stack([one.q for one in said]),
+            torch.stack([one.value for one in said]),
+            torch.stack(logits) if logits else None,
+        )
+
+    def every(self, hidden: Float[Tensor, "A D"]) -> Float[Tensor, "C A V"]:
+        """Q of the whole vocabulary, with gradient: as large as it looks."""
+        return torch.stack([member.every(hidden.float(), self._rows(member)) for member in self._ensemble()])
+
+    def _ensemble(self) -> list[_Member]:
+        return cast("list[_Member]", list(self.members))
+
+    def _rows(self, member: _Member) -> Tensor:
+        """(V, dim) of a member; tied ones are (V, E), and are projected by it."""
+        return cast(Tensor, self.embedding) if self.config.rows == "tied" else member.rows
+
+    def _of_member(self, member: _Member, hidden: Tensor, tokens: Tensor, probs: Tensor) -> Estimates:
+        config = self.config
+        features, count = member.features(hidden), len(tokens)
+        if config.value == "turn":
+            value = member.scalar(features).squeeze(-1)
+            return Estimates(value[:count], value, None)
+        query = member.query(features)
+        rows = self._rows(member)
+        q, logits = member.of_tokens(features[:count], query[:count], rows, tokens[:, None], self._bins)
+        if config.value == "expectile":
+            value = member.scalar(features).squeeze(-1)
+        else:
+            with torch.no_grad():
+                value = self._policy_mean(member, features, query, rows, probs)
+        return Estimates(q.squeeze(-1), value, None if logits is None else logits.squeeze(1))
+
+    def _policy_mean(
+        self, member: _Member, features: Tensor, query: Tensor, rows: Tensor, probs: Tensor
+    ) -> Tensor:
+        if self.config.value == "policy":
+            return member.mean(features, query, rows, probs)
+        top, ids = probs.topk(min(self.config.top_k, probs.shape[-1]), -1)
+        likely, _ = member.of_tokens(features, query, rows, ids, self._bins)
+        return (likely * top).sum(-1) / top.sum(-1)
+
+    @property
+    def _bins(self) -> Tensor | None:
+        return self.centres if self.config.distributional else None
 
 
 class _Member(nn.Module):
-    def __init__(self, hidden_size: int, vocabulary: int, config: CriticConfig) -> None:
+    def __init__(self, hidden_size: int, vocabulary: int, config: CriticConfig, tied: int | None) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden_size)
         self.hidden = nn.Linear(hidden_size, config.width)
+        if config.value in ("expectile", "turn"):
+            self.scalar = nn.Linear(config.width, 1)
+            nn.init.zeros_(self.scalar.weight)
+            nn.init.zeros_(self.scalar.bias)
+        if config.value == "turn":
+            return
         self.query = nn.Linear(config.width, config.dim)
-        self.baseline = nn.Linear(config.width, 1)
-        self.rows = nn.Parameter(torch.empty(vocabulary, config.dim))
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
-        # Nearly equal rows: before it has learnt anything, the critic prefers no token over another.
-        nn.init.normal_(self.rows, std=0.1 / config.dim**0.5)
+        self.baseline = nn.Linear(config.width, config.bins if config.distributional else 1)
         nn.init.zeros_(self.baseline.weight)
         nn.init.zeros_(self.baseline.bias)
+        # Nearly equal rows: before it has learnt anything, the critic prefers no token over another.
+        if tied is None:
+            self.rows = nn.Parameter(torch.empty(vocabulary, config.dim))
+            nn.init.normal_(self.rows, std=0.1 / config.dim**0.5)
+        else:
+            self.project = nn.Linear(tied, config.dim, bias=False)
+            nn.init.normal_(self.project.weight, std=0.1 / (config.dim * tied) ** 0.5)
+        if config.distributional:
+            self.spread = nn.Linear(config.dim, config.bins, bias=False)
+        else:
+            self.bias = nn.Parameter(torch.zeros(vocabulary))
 
-    def forward(
-        self, hidden: Float[Tensor, "S D"], tokens: Int[Tensor, " A"], probs: Float[Tensor, "S V"]
-    ) -> tuple[Float[Tensor, " A"], Float[Tensor, " S"]]:
-        features = nn.functional.gelu(self.hidden(self.norm(hidden)))
-        query, level = self.query(features), self.baseline(features).squeeze(-1)
-        taken = query[: len(tokens)]
-        q = (taken * self.rows[tokens]).sum(-1) + self.bias[tokens] + level[: len(tokens)]
-        with torch.no_grad():
-            value = (query * (probs @ self.rows)).sum(-1) + probs @ self.bias + level
-        return q, value
+    def features(self, hidden: Float[Tensor, "S D"]) -> Float[Tensor, "S W"]:
+        return nn.functional.gelu(self.hidden(self.norm(hidden)))
+
+    def of_tokens(
+        self,
+        features: Float[Tensor, "S W"],
+        query: Float[Tensor, "S K"],
+        rows: Float[Tensor, "V E"],
+        tokens: Int[Tensor, "S N"],
+        bins: Float[Tensor, " B"] | None,
+    ) -> tuple[Float[Tensor, "S N"], Float[Tensor, "S N B"] | None]:
+        """Q of some tokens of each state, and the logits of their distributions."""
+        joint = query[:, None] * self._embedded(rows[tokens])
+        level = self.baseline(features)
+        if bins is None:
+            return joint.sum(-1) + self.bias[tokens] + level, None
+        logits = self.spread(joint) + level[:, None]
+        return binned.mean(logits, bins), logits
+
+    def mean(
+        self,
+        features: Float[Tensor, "S W"],
+        query: Float[Tensor, "S K"],
+        rows: Float[Tensor, "V E"],
+        probs: Float[Tensor, "S V"],
+    ) -> Float[Tensor, " S"]:
+        """The policy's mean of Q."""
+        level = self.baseline(features).squeeze(-1)
+        value: Tensor = (query * self._embedded(probs @ rows)).sum(-1) + probs @ self.bias + level
+        return value
+
+    def every(self, hidden: Float[Tensor, "A D"], rows: Float[Tensor, "V E"]) -> Float[Tensor, "A V"]:
+        features = self.features(hidden)
+        every: Tensor = self.query(features) @ self._embedded(rows).T + self.bias + self.baseline(features)
+        return every
+
+    def _embedded(self, rows: Tensor) -> Tensor:
+        return self.project(rows) if hasattr(self, "project") else rows

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
@@ -22,7 +23,7 @@ from vlmq.rollout import sync
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Policy, ScriptedPolicy
 from vlmq.train.arena import Arena
-from vlmq.train.judge import judge_data, return_scale
+from vlmq.train.judge import discounted_returns, judge_data
 from vlmq.train.schedule import Schedule
 from vlmq.train.settings import Collect, Evaluation, Online
 
@@ -283,9 +284,11 @@ class VlmqDataModule(L.LightningDataModule):
             store, seed=self.seed, stream=stream, history=self.history, fragment_turns=self.fragment_turns
         )
 
-    def return_range(self, gamma: float) -> float:
-        """The data's return range; 1 where there is no dataset to read it from."""
-        return return_scale(self._offline.store, gamma) if isinstance(self._offline, TurnReplay) else 1.0
+    def returns(self, gamma: float) -> NDArray[np.float64]:
+        """Discounted returns from the turns of the offline data; 0 and 1 where there is no dataset."""
+        if not isinstance(self._offline, TurnReplay):
+            return np.array([0.0, 1.0])
+        return discounted_returns(self._offline.store, gamma)
 
     def return_median(self) -> float:
         """Median return of the offline episodes; 0 where there is no dataset."""

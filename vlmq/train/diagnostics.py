@@ -28,7 +28,7 @@ def of_update(
         output: of its forward.
         weights: f(A_i).
         advantages: A_i.
-        targets: of Q, in units of the return range; None without a critic.
+        targets: of Q, in units of the return range, NaN where there is none; None without a critic.
         return_range: in the environment's units; `critic/q_max` is said in these.
     """
     device = weights.device
@@ -48,8 +48,9 @@ def of_update(
         if chosen.any():
             values[f"pass_rate/{name}"] = token["kept"][chosen].mean()
     if "q" in token:
-        unexplained = (token["target"] - token["q"]).var(correction=0)
-        explained = 1.0 - unexplained / token["target"].var(correction=0).clamp_min(1e-8)
+        with_target = token["target"].isfinite()
+        target, unexplained = token["target"][with_target], (token["target"] - token["q"])[with_target]
+        explained = 1.0 - unexplained.var(correction=0) / target.var(correction=0).clamp_min(1e-8)
         values |= {
             "critic/explained_variance": explained,
             "critic/q_max": token["q"].max() * return_range,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmq.api import Episode
 from vlmq.data.store import EpisodeStore
@@ -50,11 +51,11 @@ def judge_data(store: EpisodeStore) -> Row:
     )
 
 
-def return_scale(store: EpisodeStore, gamma: float, most: int = 512) -> float:
-    """The spread of discounted returns from any turn of the data: 99th minus 1st percentile, or 1 if there is none.
+def discounted_returns(store: EpisodeStore, gamma: float, most: int = 512) -> NDArray[np.float64]:
+    """Discounted returns from every turn of the data.
 
     Args:
-        store: offline episodes.
+        store: offline episodes, at least one.
         gamma: discount from turn to turn.
         most: episodes looked at, spread evenly over the store.
     """
@@ -64,5 +65,10 @@ def return_scale(store: EpisodeStore, gamma: float, most: int = 512) -> float:
         for reward in reversed([turn.reward for turn in store[int(position)].turns]):
             value = reward + gamma * value
             values.append(value)
+    return np.array(values)
+
+
+def spread(values: NDArray[np.float64]) -> float:
+    """99th minus 1st percentile, or 1 if there is none."""
     low, high = np.percentile(values, [1, 99])
     return float(high - low) if high - low > 1e-6 else 1.0

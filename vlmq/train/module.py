@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vlmq.api import UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import actor, critic, masked, returns
+from vlmq.loss import actor, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Sampling
@@ -38,10 +38,11 @@ from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.policies import ModelPolicy, Policy, ScriptedPolicy
-from vlmq.train import branch, checks, diagnostics
+from vlmq.train import branch, checks, diagnostics, objective
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
-from vlmq.train.judge import judge
+from vlmq.train.judge import judge, spread
+from vlmq.train.objective import Horizon
 from vlmq.train.schedule import Phase, Schedule
 
 
@@ -71,6 +72,7 @@ class VlmqModule(L.LightningModule):
         gamma_turn: discount from turn to turn.
         lambda_token: lambda inside a reply.
         lambda_turn: lambda from turn to turn; above 0 it needs fragments of more than one turn.
+        n_turns: targets of this many turns' rewards, then V, in place of lambda-returns; null for those.
         tau: step of the Polyak copy towards the critic at each update.
     """
 
@@ -101,6 +103,7 @@ class VlmqModule(L.LightningModule):
         gamma_turn: float = 0.95,
         lambda_token: float = 1.0,
         lambda_turn: float = 0.0,
+        n_turns: int | None = None,
         tau: float = 0.005,
     ) -> None:
         super().__init__()
@@ -110,6 +113,8 @@ class VlmqModule(L.LightningModule):
         }.items():  # fmt: skip
             if not 0.0 <= value <= 1.0:
                 raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
+        if n_turns is not None and n_turns < 1:
+            raise UserError(f"model.n_turns is {n_turns}; give at least 1, or null for lambda-returns.")
         self.settings: dict[str, Any] = {
             "backbone": backbone, "weights": weights, "dtype": dtype, "freeze_vision": freeze_vision,
             "trust_remote_code": trust_remote_code, "reply_format": reply_format, "history": history,
@@ -121,8 +126,7 @@ class VlmqModule(L.LightningModule):
         self.critic_weight, self.clip, self.tau = critic_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.weight_decay, self.warmup_updates = weight_decay, warmup_updates
-        self.gamma_token, self.gamma_turn = gamma_token, gamma_turn
-        self.lambda_token, self.lambda_turn = lambda_token, lambda_turn
+        self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns)
         self.actor_critic: ActorCritic | None = None
         self._encoder: Encoder | None = None
         self.rows: list[Row] = []
@@ -187,20 +191,22 @@ class VlmqModule(L.LightningModule):
             batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=phase.critic
         )
         replies = sync.total(batch.num_replies)
-        advantages = self.advantages(output)
+        targets, known = self.targets(batch, output) if phase.critic else (None, None)
+        advantages = objective.advantages(batch, output, self._critic_config, targets)
         weights = token_weights(
             phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
         )
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
-        targets = None
-        if phase.critic:
-            targets, known = self.targets(batch, output)
-            critic_loss = torch.where(known, critic.squared_error(output.q, targets), 0.0)
+        if targets is not None and known is not None:
+            critic_loss = torch.where(
+                known, objective.critic_loss(batch, output, self.agent.critic, targets), 0.0
+            )
             # Every token weighs the same here: weights that depend on a reply's length would bias its targets,
-            # which depend on how the reply goes on.
-            critic_mean = critic_loss.sum() / sync.total(len(batch.tokens))
+            # which depend on how the reply goes on. A critic of turns is asked once a reply.
+            of_turns = self._critic_config.value == "turn"
+            critic_mean = critic_loss.sum() / (replies if of_turns else sync.total(len(batch.tokens)))
             loss = loss + self.critic_weight * critic_mean
             metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
         else:
@@ -212,25 +218,21 @@ class VlmqModule(L.LightningModule):
                 f"the loss is {whole} at update {self.schedule.made}; lower model.learning_rate, or look "
                 "for broken rewards with `vlmq data info`. The last checkpoint is intact."
             )
+        if targets is not None and known is not None:
+            targets = torch.where(known, targets, math.nan)
         self._log(batch, output, weights, advantages, targets, metrics)
         # Processes average their gradients; the loss is already divided by the replies of all of them.
         return loss * sync.world_size()
 
     def targets(self, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
-        """Lambda-returns (A,) in units of the return range, and where they are known."""
-        discount = torch.where(batch.last, self.gamma_turn, self.gamma_token) * ~batch.terminal
-        lam = torch.where(batch.last, self.lambda_turn, self.lambda_token)
-        next_value = _critic(output.target_value).mean(0)[batch.next_state]
-        targets = returns.lambda_returns(
-            batch.reward / self.return_range, discount, next_value, lam, batch.next_token
+        """Targets (A,) of the critic in units of the return range, and which of them are known and wanted."""
+        return objective.targets(
+            batch, output, self._critic_config, self.horizon, float(self.return_range), self.schedule.made
         )
-        return targets, returns.known_targets(discount, batch.next_known, lam, batch.next_token)
 
-    def advantages(self, output: Output) -> Tensor:
-        """A_i (A,); zeros without a critic."""
-        if output.q is None:
-            return torch.zeros_like(output.log_probs)
-        return critic.advantage(output.q, _critic(output.value)[:, : output.q.shape[1]])
+    @property
+    def _critic_config(self) -> CriticConfig:
+        return self.agent.critic.config
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """One update, whole: a checkpoint written at the batch's end holds its target and its count too."""
@@ -318,7 +320,10 @@ class VlmqModule(L.LightningModule):
                     f"({interval}); every phase ends with an evaluation, so make it one."
                 )
         if self.schedule.made == 0:
-            self.return_range.fill_(data.return_range(self.gamma_turn))
+            seen = data.returns(self.horizon.gamma_turn)
+            self.return_range.fill_(spread(seen))
+            if self._critic_config.distributional:
+                self.agent.set_support(*self._support(float(seen.min()), float(seen.max())))
             self.return_median.fill_(data.return_median())
             self.rows = data.first_rows()
         if data.env is not None:
@@ -326,6 +331,24 @@ class VlmqModule(L.LightningModule):
             episodes = data.evaluate(policy, max(2, sync.world_size()))
             checks.check_encoding(episodes, self.encoder, self.history)
             checks.check_log_probs(episodes, self.agent, self.encoder, self.history, self.device)
+
+    def _support(self, low: float, high: float) -> tuple[float, float]:
+        """What the critic's bins cover, in units of the return range.
+
+        Args:
+            low: smallest discounted return of the data.
+            high: largest.
+        """
+        given = self._critic_config.support
+        if given is not None:
+            if low < given[0] or high > given[1]:
+                raise UserError(
+                    f"critic.support is {list(given)}, but the data's discounted returns reach from {low:g} to "
+                    f"{high:g}; widen it, or give null to take them."
+                )
+            low, high = given
+        scale = float(self.return_range)
+        return low / scale, max(high, low + 1e-3 * scale) / scale
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Play held-out episodes; every named policy in `vlmq validate`, the present weights during training."""

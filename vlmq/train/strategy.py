@@ -49,6 +49,7 @@ def shard(model: ActorCritic, device_type: str) -> None:
         fully_shard(part, **options)
     for method in ("hidden", "logits", "extend"):
         register_fsdp_forward_method(model.backbone, method)
+    register_fsdp_forward_method(model.critic, "every")
 
 
 def _layer_lists(module: nn.Module) -> list[nn.ModuleList]:

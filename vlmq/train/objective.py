@@ -1,0 +1,119 @@
+"""What the critic learns, and what it says of the agent's tokens: the losses' functions put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmq import counter
+from vlmq.data.batch import Batch
+from vlmq.loss import bins, critic, masked, returns
+from vlmq.model.actor_critic import Output
+from vlmq.model.heads import CriticConfig, CriticHead
+
+_SUBSET = counter.purpose("critics of a target")
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """How far the critic's targets reach.
+
+    Attributes:
+        gamma_token: discount from token to token inside a reply.
+        gamma_turn: discount from turn to turn.
+        lambda_token: lambda inside a reply.
+        lambda_turn: lambda from turn to turn.
+        n_turns: this many turns' rewards, then V, in place of lambda-returns; None for those.
+    """
+
+    gamma_token: float
+    gamma_turn: float
+    lambda_token: float
+    lambda_turn: float
+    n_turns: int | None = None
+
+
+def targets(
+    batch: Batch, output: Output, config: CriticConfig, horizon: Horizon, return_range: float, update: int
+) -> tuple[Tensor, Tensor]:
+    """Targets of the critic at each of the agent's tokens.
+
+    Args:
+        batch: this process's part.
+        output: of its forward, critic included.
+        config: of the critic.
+        horizon: how far they reach.
+        return_range: what rewards are divided by.
+        update: chooses the ensemble's members where only some are asked.
+
+    Returns:
+        Targets (A,) in units of the return range, and whether each rests on observed states and is wanted.
+    """
+    discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
+    reward = batch.reward / return_range
+    next_value = _next_value(output, config, update)[batch.next_state]
+    if horizon.n_turns is not None:
+        chain = batch.last, batch.next_token, horizon.n_turns
+        found = returns.n_step_returns(reward, discount, next_value, *chain)
+        known = returns.known_n_step(discount, batch.next_known, *chain)
+    else:
+        # A critic of turns knows no value inside a reply.
+        inside = 1.0 if config.value == "turn" else horizon.lambda_token
+        lam = torch.where(batch.last, horizon.lambda_turn, inside)
+        found = returns.lambda_returns(reward, discount, next_value, lam, batch.next_token)
+        known = returns.known_targets(discount, batch.next_known, lam, batch.next_token)
+    return found, known & masked.starts(batch.last) if config.value == "turn" else known
+
+
+def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) -> Tensor:
+    """Loss of the critic (A,) at each of the agent's tokens.
+
+    Args:
+        batch: this process's part.
+        output: of its forward, critic included.
+        head: the critic.
+        wanted: its targets (A,), in units of the return range.
+    """
+    config, q = head.config, _there(output.q)
+    if config.distributional:
+        encode = bins.two_hot if config.loss == "two_hot" else bins.hl_gauss
+        loss = bins.cross_entropy(_there(output.q_logits), encode(wanted, head.centres))
+    else:
+        loss = critic.squared_error(q, wanted)
+    if config.value == "expectile":
+        value = _there(output.value)[:, : q.shape[1]]
+        loss = loss + critic.expectile_error(value, _there(output.target_q), config.expectile)
+    if config.conservative:
+        loss = loss + config.conservative * critic.conservative(_there(output.every_q), batch.tokens)
+    return loss
+
+
+def advantages(batch: Batch, output: Output, config: CriticConfig, wanted: Tensor | None) -> Tensor:
+    """A_i (A,), without gradient; zeros without a critic.
+
+    Args:
+        batch: this process's part.
+        output: of its forward.
+        config: of the critic.
+        wanted: its targets (A,); None without a critic.
+    """
+    if output.q is None or wanted is None:
+        return torch.zeros_like(output.log_probs)
+    if config.value == "turn":
+        # The reply's own return stands for its Q: every token shares what the whole reply was worth.
+        return critic.of_turns(wanted - output.q.mean(0), batch.last)
+    return critic.advantage(output.q, _there(output.value)[:, : output.q.shape[1]])
+
+
+def _next_value(output: Output, config: CriticConfig, update: int) -> Tensor:
+    members = None
+    if config.subset is not None:
+        members = counter.permutation(config.members, _SUBSET, update)[: config.subset].tolist()
+    return critic.reduce(_there(output.target_value), config.reduction, members)
+
+
+def _there(values: Tensor | None) -> Tensor:
+    assert values is not None, "the critic was left out of the forward"
+    return values
