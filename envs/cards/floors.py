@@ -10,11 +10,18 @@ import argparse
 from typing import NamedTuple
 
 import numpy as np
+from vlmq_env_cards.blackjack import Blackjack
 from vlmq_env_cards.ezpoints import EZPoints
 from vlmq_env_cards.game import Game
 from vlmq_env_cards.numberline import NumberLine
+from vlmq_env_cards.points24 import Points24
 
-GAMES: dict[str, type[Game]] = {"cards/NumberLine-v0": NumberLine, "cards/EZPoints-v0": EZPoints}
+GAMES: dict[str, type[Game]] = {
+    "cards/NumberLine-v0": NumberLine,
+    "cards/EZPoints-v0": EZPoints,
+    "cards/Points24-v0": Points24,
+    "cards/Blackjack-v0": Blackjack,
+}
 
 
 class Tally(NamedTuple):

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from vlmq_env_cards.blackjack import Blackjack
 from vlmq_env_cards.ezpoints import EZPoints
 from vlmq_env_cards.game import Game
 from vlmq_env_cards.numberline import NumberLine
+from vlmq_env_cards.points24 import Points24
+
+GAMES = (NumberLine, EZPoints, Points24, Blackjack)
 
 
-@pytest.fixture(params=[NumberLine, EZPoints], ids=["NumberLine", "EZPoints"])
+@pytest.fixture(params=GAMES, ids=[game.__name__ for game in GAMES])
 def game(request: pytest.FixtureRequest) -> type[Game]:
     chosen: type[Game] = request.param
     return chosen

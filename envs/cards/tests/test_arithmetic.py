@@ -30,6 +30,28 @@ def test_multiplication_binds_closer_than_addition() -> None:
 
 
 @pytest.mark.parametrize(
+    ("formula", "value"),
+    [
+        ("8 / ( 3 - 8 / 3 )", 24),
+        ("( 1 + 2 ) * ( 3 + 4 )", 21),
+        ("10 - 4 - 3", 3),
+        ("12 / 2 / 3", 2),
+        ("2 * ( ( 3 ) )", 6),
+        ("7 / 2", Fraction(7, 2)),
+    ],
+)
+def test_brackets_and_all_four_operators(formula: str, value: Fraction | int) -> None:
+    assert evaluate(formula.split()) == value
+
+
+@pytest.mark.parametrize(
+    "formula", ["( 1 + 2", "1 + 2 )", "( )", "2 ( 3 )", "( 2 ) 3", "1 / ( 2 - 2 )", "( + 2 )", ") 1 ("]
+)
+def test_misplaced_brackets_and_division_by_zero_have_no_value(formula: str) -> None:
+    assert evaluate(formula.split()) is None
+
+
+@pytest.mark.parametrize(
     "row",
     [
         [],

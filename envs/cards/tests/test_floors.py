@@ -19,11 +19,18 @@ def test_the_script_prints_a_line_for_each_game_and_policy() -> None:
         ["cards/NumberLine-v0", "expert"],
         ["cards/EZPoints-v0", "random"],
         ["cards/EZPoints-v0", "expert"],
+        ["cards/Points24-v0", "random"],
+        ["cards/Points24-v0", "expert"],
+        ["cards/Blackjack-v0", "random"],
+        ["cards/Blackjack-v0", "expert"],
     ]
     success = [float(line[2]) for line in lines]
-    assert success[1] == success[3] == 100.0
+    assert success[1] == success[3] == success[5] == 100.0
     assert 45 < success[0] < 75
     assert success[2] < 5
+    assert success[4] < 2
+    assert 15 < success[6] < 42
+    assert 29 < success[7] < 57
 
 
 def test_no_episodes_is_a_usage_error() -> None:

@@ -16,6 +16,16 @@ SPECS = (
         entry_point="vlmq_env_cards.ezpoints:EZPoints",
         disable_env_checker=True,
     ),
+    EnvSpec(
+        id="cards/Points24-v0",
+        entry_point="vlmq_env_cards.points24:Points24",
+        disable_env_checker=True,
+    ),
+    EnvSpec(
+        id="cards/Blackjack-v0",
+        entry_point="vlmq_env_cards.blackjack:Blackjack",
+        disable_env_checker=True,
+    ),
 )
 """The environments, in the order in which they are listed. Each keeps its own turn limit."""
 

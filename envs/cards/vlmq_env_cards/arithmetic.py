@@ -12,9 +12,13 @@ from fractions import Fraction
 
 OPERATORS: dict[str, tuple[int, Callable[[Fraction, Fraction], Fraction]]] = {
     "+": (1, operator.add),
+    "-": (1, operator.sub),
     "*": (2, operator.mul),
+    "/": (2, operator.truediv),
 }
 """Precedence and meaning of each operator; equal precedence binds from the left."""
+
+OPEN, CLOSE = "(", ")"
 
 
 def is_number(symbol: str) -> bool:
@@ -23,9 +27,10 @@ def is_number(symbol: str) -> bool:
 
 
 def evaluate(symbols: Sequence[str]) -> Fraction | None:
-    """The value of numbers and operators in strict alternation; None where that is not what they are."""
-    if len(symbols) % 2 == 0:
-        return None
+    """The value of a formula; None where it is none, or divides by zero.
+
+    Numbers and operators alternate strictly; a bracket opens where a number may stand, and closes after one.
+    """
     values: list[Fraction] = []
     waiting: list[str] = []
 
@@ -33,19 +38,31 @@ def evaluate(symbols: Sequence[str]) -> Fraction | None:
         right, left = values.pop(), values.pop()
         values.append(OPERATORS[waiting.pop()][1](left, right))
 
-    for place, symbol in enumerate(symbols):
-        if place % 2 == 0:
-            if not is_number(symbol):
+    wants_number = True
+    try:
+        for symbol in symbols:
+            if wants_number and symbol == OPEN:
+                waiting.append(OPEN)
+            elif wants_number and is_number(symbol):
+                values.append(Fraction(symbol))
+                wants_number = False
+            elif not wants_number and symbol == CLOSE and OPEN in waiting:
+                while waiting[-1] != OPEN:
+                    apply_last()
+                waiting.pop()
+            elif not wants_number and symbol in OPERATORS:
+                while waiting and waiting[-1] != OPEN and OPERATORS[waiting[-1]][0] >= OPERATORS[symbol][0]:
+                    apply_last()
+                waiting.append(symbol)
+                wants_number = True
+            else:
                 return None
-            values.append(Fraction(symbol))
-        else:
-            if symbol not in OPERATORS:
-                return None
-            while waiting and OPERATORS[waiting[-1]][0] >= OPERATORS[symbol][0]:
-                apply_last()
-            waiting.append(symbol)
-    while waiting:
-        apply_last()
+        if wants_number or OPEN in waiting:
+            return None
+        while waiting:
+            apply_last()
+    except ZeroDivisionError:
+        return None
     return values[0]
 
 

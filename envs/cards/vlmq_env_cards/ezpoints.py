@@ -19,18 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmq_env_cards.arithmetic import evaluate, is_number, uses_exactly
-from vlmq_env_cards.drawing import WEIGHTS, Canvas, Colour, Grain, dark, jitter, light, pip, rgb
+from vlmq_env_cards.drawing import WEIGHTS, Canvas, Colour, Grain, dark, jitter, light, rgb
 from vlmq_env_cards.game import MODALITIES, Game
+from vlmq_env_cards.playing_cards import RANKS, RED_SUITS, SUITS, WORTH, draw_card
 
 GOAL = 12
 MOST_SYMBOLS = 5
 """Symbols a formula may have, the closing "=" not counted."""
-
-RANKS = ("A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K")
-WORTH = {rank: min(place, 10) for place, rank in enumerate(RANKS, start=1)}
-"""What a card counts: the ace 1, the faces 10."""
-
-SUITS = ("S", "H", "D", "C")
 
 DEALS = tuple(
     (left, right)
@@ -169,11 +164,9 @@ class EZPoints(Game):
         for column in range(2):
             x, y = look.shifts[column]
             left, top = 3.0 + 31 * column + x, 3.0 + y
-            ink = look.red if self._suits[column] in ("H", "D") else look.black
-            canvas.fill(left, top, CARD_WIDTH, CARD_HEIGHT, look.card)
-            middle = left + CARD_WIDTH / 2
-            canvas.write(self._ranks[column], middle, top + 13.5, look.height, ink, look.weight, room=23)
-            canvas.stamp(pip(self._suits[column], round(10 * canvas.scale)), middle, top + 31, ink)
+            ink = look.red if self._suits[column] in RED_SUITS else look.black
+            card, place = (self._ranks[column], self._suits[column]), (left, top, CARD_WIDTH, CARD_HEIGHT)
+            draw_card(canvas, card, place, look.card, ink, look.height, look.weight)
 
     def _draw(self) -> NDArray[np.uint8]:
         canvas, look = self._backdrop.copy(), self._look
