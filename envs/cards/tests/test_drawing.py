@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from vlmq_env_cards.drawing import Canvas, glyph, pip, rgb
 from vlmq_env_cards.ezpoints import EZPoints
-from vlmq_env_cards.ezpoints import Look as CardLook
+from vlmq_env_cards.formula_game import Look as CardLook
 from vlmq_env_cards.game import Game
 from vlmq_env_cards.numberline import Look, NumberLine
 
@@ -102,7 +102,7 @@ def test_ink_reads_well_on_its_background_in_every_look() -> None:
         look = Look.draw(rng, 8)
         assert contrast(look.target_ink, look.background) > 3
         assert contrast(look.current_ink, look.background) > 3
-        cards = CardLook.draw(rng, 8)
+        cards = CardLook.draw(rng, EZPoints.layout, 2, 8)
         assert contrast(cards.formula_ink, cards.tray) > 3
         assert contrast(cards.black, cards.card) > 3
         assert contrast(cards.red, cards.card) > 3

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vlmq_env_cards.ezpoints import DEALS, WORTH, EZPoints
+from vlmq_env_cards.ezpoints import DEALS, EZPoints
+from vlmq_env_cards.playing_cards import WORTH
 
 
 @cache

@@ -25,7 +25,7 @@ def dealt(*ranks: str) -> Points24:
     """A game with these cards."""
     env = Points24(modality="text", solvable_only=False)
     env.reset(seed=0)
-    env._cards = tuple((rank, "S") for rank in ranks)
+    env._ranks = ranks
     return env
 
 

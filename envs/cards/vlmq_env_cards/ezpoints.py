@@ -12,16 +12,13 @@ After the game of that name in RL4VLM's Gym Cards (arXiv 2405.10292). Deviations
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vlmq_env_cards.arithmetic import evaluate, is_number, uses_exactly
-from vlmq_env_cards.drawing import WEIGHTS, Canvas, Colour, Grain, dark, jitter, light, rgb
-from vlmq_env_cards.game import MODALITIES, Game
-from vlmq_env_cards.playing_cards import RANKS, RED_SUITS, SUITS, WORTH, draw_card
+from vlmq_env_cards.formula_game import FormulaGame, Layout
+from vlmq_env_cards.game import MODALITIES
+from vlmq_env_cards.playing_cards import RANKS, WORTH
 
 GOAL = 12
 MOST_SYMBOLS = 5
@@ -35,68 +32,9 @@ DEALS = tuple(
 )
 """Every ordered pair of ranks that can make 12; no pair with an ace can."""
 
-CARD_WIDTH, CARD_HEIGHT = 27.0, 38.0
 
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """How one episode looks; lengths in layout pixels."""
-
-    table: Colour
-    tray: Colour
-    formula_ink: Colour
-    card: Colour
-    black: Colour
-    red: Colour
-    height: float
-    weight: float
-    shifts: tuple[tuple[int, int], tuple[int, int]]
-    formula_shift: tuple[int, int]
-    grain: Grain
-
-    @classmethod
-    def plain(cls) -> Look:
-        """White cards on a green table, clean."""
-        return cls(
-            table=rgb(53, 101, 77),
-            tray=rgb(25, 55, 40),
-            formula_ink=rgb(255, 255, 255),
-            card=rgb(255, 255, 255),
-            black=rgb(0, 0, 0),
-            red=rgb(190, 0, 20),
-            height=19,
-            weight=WEIGHTS[1],
-            shifts=((0, 0), (0, 0)),
-            formula_shift=(0, 0),
-            grain=Grain(),
-        )
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, size: int) -> Look:
-        """A look that no other episode has."""
-        paper, ink = (dark, light) if rng.integers(2) else (light, dark)
-        return cls(
-            table=rng.integers(60, 171, size=3).astype(np.float32),
-            tray=paper(rng),
-            formula_ink=ink(rng),
-            card=rng.integers(215, 256, size=3).astype(np.float32),
-            black=rng.integers(0, 61, size=3).astype(np.float32),
-            red=rgb(*rng.integers((150, 0, 0), (211, 41, 61))),
-            height=float(rng.integers(17, 21)),
-            weight=WEIGHTS[int(rng.integers(len(WEIGHTS)))],
-            shifts=(jitter(rng, 1, 2), jitter(rng, 1, 2)),
-            formula_shift=jitter(rng, 1),
-            grain=Grain.draw(rng, size),
-        )
-
-
-class EZPoints(Game):
-    """Make 12 of two cards, each used once, with + or *; "=" closes the formula and ends the episode.
-
-    Every one of the thirteen actions is legal at every turn; whether it is wise is the game. Reward: 10 for a
-    formula that makes 12, -1 for one that does not, -1 for a number that no unused card is worth, -1 when the
-    turns run out, else 0.
-    """
+class EZPoints(FormulaGame):
+    """Make 12 of two cards with + or *; thirteen actions."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - gymnasium declares it as an instance attribute
         "render_modes": [],
@@ -108,71 +46,21 @@ class EZPoints(Game):
             "licence": "Apache-2.0",
         },
     }
+    goal, most_symbols = GOAL, MOST_SYMBOLS
     turn_limit = MOST_SYMBOLS + 1
-    legal_actions = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "+", "*", "=")
+    legal_actions = (*(str(number) for number in range(1, 11)), "+", "*", "=")
     task = "Use both cards once to make 12. J, Q, K count 10.\nActions: one of 1 to 10, + * ="
+    layout = Layout(
+        card=(27.0, 38.0),
+        left=3.0,
+        step=31.0,
+        shift=(1, 2),
+        digit=(19, 17, 20),
+        tray=45.0,
+        pen=(7.0, 54.5),
+        character=(12.0, 10.0, 0.0),
+        line=2 * MOST_SYMBOLS,
+    )
 
-    def _deal(self, rng: np.random.Generator) -> None:
-        self._ranks = DEALS[int(rng.integers(len(DEALS)))]
-        self._suits = tuple(SUITS[int(suit)] for suit in rng.integers(len(SUITS), size=2))
-        self._formula: tuple[str, ...] = ()
-
-    def _play(self, action: str) -> tuple[float, bool, bool, str]:
-        if action == "=":
-            won = evaluate(self._formula) == GOAL and uses_exactly(self._formula, self._numbers())
-            return (10.0 if won else -1.0), True, won, ""
-        if is_number(action) and action not in self._unused():
-            return -1.0, False, False, "no unused card is worth that number"
-        if len(self._formula) == MOST_SYMBOLS:
-            return -1.0, False, False, f"a formula has at most {MOST_SYMBOLS} symbols"
-        self._formula += (action,)
-        return 0.0, False, False, ""
-
-    def _truncation_reward(self, reward: float) -> float:
-        return -1.0
-
-    def expert_action(self) -> str:
-        """The next symbol of the shortest winning formula; where the formula is spoilt, "=" to end it."""
-        left, right = (str(number) for number in self._numbers())
-        sign = "+" if int(left) + int(right) == GOAL else "*"
-        for winning in ((left, sign, right, "="), (right, sign, left, "=")):
-            written = len(self._formula)
-            if self._formula == winning[:written] and written < len(winning):
-                return winning[written]
-        return "="
-
-    def _numbers(self) -> tuple[int, ...]:
-        return tuple(WORTH[rank] for rank in self._ranks)
-
-    def _unused(self) -> list[str]:
-        left = [str(number) for number in self._numbers()]
-        for symbol in self._formula:
-            if symbol in left:
-                left.remove(symbol)
-        return left
-
-    def _state_key(self) -> tuple[Any, ...]:
-        return self._ranks, self._suits, self._formula
-
-    def _state_text(self) -> str:
-        return f"Cards: {' '.join(self._ranks)}\nFormula: {' '.join(self._formula)}".rstrip()
-
-    def _choose_look(self, rng: np.random.Generator | None) -> None:
-        self._look = look = Look.plain() if rng is None else Look.draw(rng, self.size)
-        self._backdrop = canvas = Canvas(self.size, look.table)
-        canvas.fill(0, 45, 64, 19, look.tray)
-        for column in range(2):
-            x, y = look.shifts[column]
-            left, top = 3.0 + 31 * column + x, 3.0 + y
-            ink = look.red if self._suits[column] in RED_SUITS else look.black
-            card, place = (self._ranks[column], self._suits[column]), (left, top, CARD_WIDTH, CARD_HEIGHT)
-            draw_card(canvas, card, place, look.card, ink, look.height, look.weight)
-
-    def _draw(self) -> NDArray[np.uint8]:
-        canvas, look = self._backdrop.copy(), self._look
-        x, y = look.formula_shift
-        x += 7
-        for character in "".join(self._formula):
-            canvas.write(character, x, 54.5 + y, 12, look.formula_ink, look.weight)
-            x += 10
-        return canvas.finish(look.grain)
+    def _draw_ranks(self, rng: np.random.Generator) -> tuple[str, ...]:
+        return DEALS[int(rng.integers(len(DEALS)))]
