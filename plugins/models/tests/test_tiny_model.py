@@ -205,11 +205,9 @@ def test_every_matrix_starts_with_a_spread_fit_for_its_width() -> None:
             assert parameter.std().item() == pytest.approx(spread, rel=0.1), name
 
 
-@pytest.mark.xfail(
-    reason="comparing two-digit numbers falls short; strict, so better weights must remove this mark"
-)
-def test_shipped_weights_read_and_compare_numbers() -> None:
-    """Greedy exact match on held-out draws; the model card gives the figures, this is their floor."""
+@pytest.fixture(scope="module")
+def read_or_compared() -> float:
+    """Greedy exact match of the shipped weights on held-out questions: one digit, two numbers, compared numbers."""
     model = AutoModelForImageTextToText.from_pretrained(WEIGHTS).eval()
     processor = AutoProcessor.from_pretrained(WEIGHTS, backend="pil")
     curriculum = Curriculum(split="test", skills=("read_digit", "read_pair", "compare"))
@@ -225,4 +223,14 @@ def test_shipped_weights_read_and_compare_numbers() -> None:
         output = model.generate(**inputs, max_new_tokens=6)[:, inputs["input_ids"].shape[1] :]
         answers = processor.tokenizer.batch_decode(output, skip_special_tokens=True)
         right += sum(answer == turn.reply for answer, turn in zip(answers, turns, strict=True))
-    assert right >= 0.85 * 200
+    return right / 200
+
+
+def test_shipped_weights_read_and_compare_numbers(read_or_compared: float) -> None:
+    # The card's figures, weighted by how often each is asked here, are 84 %; 78 % is two standard errors below.
+    assert read_or_compared >= 0.78
+
+
+@pytest.mark.xfail(reason="the aim, not reached: strict, so that better weights remove this mark")
+def test_shipped_weights_read_and_compare_numbers_almost_always(read_or_compared: float) -> None:
+    assert read_or_compared >= 0.95
