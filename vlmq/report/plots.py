@@ -77,9 +77,10 @@ def learning_curve(
     axes = figure.add_subplot()
     _style(axes, title, points, bands)
     _draw_bands(axes, bands)
+    below = data_success is not None and _words_below(points, bands, data_success)
     if data_success is not None:
-        _draw_data_line(axes, data_success, below=points[-1].success >= data_success)
-    _draw_lines(axes, points, bands, data_success)
+        _draw_data_line(axes, data_success, below=below)
+    _draw_lines(axes, points, bands, data_success, below=below)
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,18 @@ def phase_label(phase: str) -> str:
     """A phase's name for people: "afsft_offline" -> "AFSFT offline"."""
     words = phase.replace("_", " ").replace("-", " ").split()
     return " ".join(word.upper() if word.lower() in {"sft", "afsft", "ppo"} else word for word in words)
+
+
+def _words_below(points: Sequence[Point], bands: Sequence[Band], data_success: float) -> bool:
+    """Whether the words of the data's line stand below it: opposite to the branch that ends nearest to it.
+
+    Without branches, opposite to where the run itself ends.
+    """
+    main = {band.phase for band in bands}
+    ends = [last.success for phase, last in {p.phase: p for p in points}.items() if phase not in main]
+    if not ends:
+        return points[-1].success >= data_success
+    return min(ends, key=lambda end: abs(end - data_success)) >= data_success
 
 
 def _bands_of(points: Sequence[Point]) -> list[Band]:
@@ -165,7 +178,7 @@ def _draw_data_line(axes: Axes, data_success: float, *, below: bool) -> None:
 
 
 def _draw_lines(
-    axes: Axes, points: Sequence[Point], bands: Sequence[Band], data_success: float | None
+    axes: Axes, points: Sequence[Point], bands: Sequence[Band], data_success: float | None, *, below: bool
 ) -> None:
     colours = _colours([*bands, *(Band(point.phase, 0, 0) for point in points)])
     main = {band.phase for band in bands}
@@ -177,8 +190,7 @@ def _draw_lines(
             words = f"{phase_label(phase)} {_percent(run[-1].success)}"
             height = run[-1].success
             if data_success is not None and abs(height - data_success) < _CLOSE:
-                # Where the line of the data's own success runs, its words stand on the line's other side.
-                below = points[-1].success >= data_success
+                # Clear of the line of the data's own success, whose words stand on its other side.
                 height = data_success + (_CLOSE if below else -_CLOSE)
             _say(axes, replace(run[-1], success=height), words, colours[phase], size=9)
     axes.text(
