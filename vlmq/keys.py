@@ -30,10 +30,12 @@ Small values share a leaf, for TorchRL's cost of a step grows with the number of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
-from tensordict import TensorDictBase
+
+if TYPE_CHECKING:
+    from tensordict import TensorDictBase
 
 IMAGE = "image"
 TEXT = "text"
