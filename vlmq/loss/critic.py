@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vlmq.loss.masked import starts
+from vlmq.loss.masked import over_replies, starts
 
 Reduction = Literal["mean", "min"]
 
@@ -67,6 +67,4 @@ def reduce(
 
 def of_turns(values: Float[Tensor, " A"], last: Bool[Tensor, " A"]) -> Float[Tensor, " A"]:
     """The value at each reply's first token, for all of its tokens; no gradient flows into it."""
-    begin = starts(last).nonzero().squeeze(-1)
-    end = last.nonzero().squeeze(-1)
-    return values.detach()[begin].repeat_interleave(end - begin + 1)
+    return over_replies(values.detach()[starts(last)], last)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vlmq.loss.masked import starts
+from vlmq.loss.masked import over_replies, starts
 
 
 def always(advantage: Float[Tensor, " A"]) -> Float[Tensor, " A"]:
@@ -87,8 +87,7 @@ def reply_advantages(
         value: V(s_i), averaged likewise.
         last: whether a token ends its reply.
     """
-    begin, end = starts(last).nonzero().squeeze(-1), last.nonzero().squeeze(-1)
-    return (q[end] - value[begin]).detach().repeat_interleave(end - begin + 1)
+    return over_replies((q[last] - value[starts(last)]).detach(), last)
 
 
 def of_replies(kept: Bool[Tensor, " P"], reply: Int[Tensor, " A"]) -> Float[Tensor, " A"]:

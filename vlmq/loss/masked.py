@@ -30,3 +30,8 @@ def reply_lengths(reply: Int[Tensor, " A"], num_replies: int) -> Float[Tensor, "
 def starts(last: Bool[Tensor, " A"]) -> Bool[Tensor, " A"]:
     """Which tokens begin a reply, from which end one."""
     return torch.cat([last.new_ones(1), last[:-1]])
+
+
+def over_replies(values: Float[Tensor, " R"], last: Bool[Tensor, " A"]) -> Float[Tensor, " A"]:
+    """One value a reply, for each of its tokens."""
+    return values.repeat_interleave(last.nonzero().squeeze(-1) - starts(last).nonzero().squeeze(-1) + 1)
