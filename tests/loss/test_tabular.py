@@ -98,42 +98,37 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_head_that_estimates_the_policys_values_finds_them(form: str) -> None:
+def _with_head(mdp: Mdp, head: CriticConfig, **settings: float) -> TableModule:
+    """The package's own critic, trained on every episode of the policy."""
     torch.manual_seed(0)
-    mdp = Mdp(3, 2, _judged)
     module = TableModule(
         mdp,
         TableBackbone(mdp, weights=WEIGHTS),
         [Phase("critic", 350, filter="always")],
-        head=replace(HEAD, **FORMS[form]),
+        head=head,
         gamma_turn=0.8,
-        lambda_token=0.5,
         lambda_turn=0.5,
         tau=0.1,
+        **settings,
     )
-    if module.agent.critic.config.distributional:
+    if head.distributional:
         module.agent.set_support(-1.0, 1.0)
     train(module, _batch(mdp.every_episode(WEIGHTS)), rate=0.01, settle=0.5)
+    return module
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_head_that_estimates_the_policys_values_finds_them(form: str) -> None:
+    mdp = Mdp(3, 2, _judged)
+    module = _with_head(mdp, replace(HEAD, **FORMS[form]), lambda_token=0.5)
     exact = mdp.exact_q(_policy, 0.8)
     assert max(abs(q - exact[key]) for key, q in module.q_table(mdp).items()) < 1e-2
 
 
 def test_a_critic_of_turns_finds_the_value_of_each_turns_start() -> None:
-    torch.manual_seed(0)
     mdp = Mdp(3, 2, _judged)
-    module = TableModule(
-        mdp,
-        TableBackbone(mdp, weights=WEIGHTS),
-        [Phase("critic", 350, filter="always")],
-        head=replace(HEAD, value="turn"),
-        gamma_turn=0.8,
-        lambda_turn=0.5,
-        tau=0.1,
-    )
-    train(module, _batch(mdp.every_episode(WEIGHTS)), rate=0.01, settle=0.5)
+    found = _with_head(mdp, replace(HEAD, value="turn")).q_table(mdp)
     exact = mdp.exact_q(_policy, 0.8)
-    found = module.q_table(mdp)
     for observation in range(mdp.num_observations):
         start = (observation, ())
         value = sum(_policy(start)[word] * exact[start, word] for word in WORDS)
