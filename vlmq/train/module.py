@@ -24,7 +24,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from vlmq.api import UserError
+from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
 from vlmq.loss import actor, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
@@ -42,6 +42,7 @@ from vlmq.train import branch, checks, diagnostics, objective
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
 from vlmq.train.judge import judge, spread
+from vlmq.train.muon import Muon, inner_matrices
 from vlmq.train.objective import Horizon
 from vlmq.train.schedule import Phase, Schedule
 
@@ -65,7 +66,8 @@ class VlmqModule(L.LightningModule):
         trunk_gradient: factor on the critic's gradient into the trunk.
         learning_rate: of the trunk (or its adapters).
         critic_learning_rate: of the critic head.
-        weight_decay: of AdamW.
+        optimizer: `adamw`, or `muon` for the trunk's inner matrices: fewer updates from untrained weights.
+        weight_decay: of the optimizer.
         clip: largest gradient norm of each parameter group.
         warmup_updates: updates over which the learning rates rise from zero.
         gamma_token: discount from token to token inside a reply.
@@ -96,6 +98,7 @@ class VlmqModule(L.LightningModule):
         trunk_gradient: float = 0.1,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
+        optimizer: Literal["adamw", "muon"] = "adamw",
         weight_decay: float = 0.01,
         clip: float = 1.0,
         warmup_updates: int = 20,
@@ -125,7 +128,7 @@ class VlmqModule(L.LightningModule):
         self.history, self.max_reply = history, max_reply
         self.critic_weight, self.clip, self.tau = critic_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
-        self.weight_decay, self.warmup_updates = weight_decay, warmup_updates
+        self.optimizer, self.weight_decay, self.warmup_updates = optimizer, weight_decay, warmup_updates
         self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns)
         self.actor_critic: ActorCritic | None = None
         self._encoder: Encoder | None = None
@@ -245,11 +248,18 @@ class VlmqModule(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         head = [p for p in self.agent.critic.parameters() if p.requires_grad]
         trunk = [p for p in self.agent.backbone.parameters() if p.requires_grad]
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": trunk, "lr": self.learning_rate, "base": self.learning_rate},
             {"params": head, "lr": self.critic_learning_rate, "base": self.critic_learning_rate},
         ]
-        return torch.optim.AdamW(groups, weight_decay=self.weight_decay, betas=(0.9, 0.98))
+        arguments: dict[str, Any] = {"weight_decay": self.weight_decay, "betas": (0.9, 0.98)}
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(groups, **arguments)
+        if self.device_mesh is not None:
+            raise UserError(
+                "model.optimizer: muon needs whole matrices; choose adamw when weights are sharded."
+            )
+        return Muon(groups, inner_matrices(self.agent.backbone), **arguments)
 
     def configure_gradient_clipping(
         self,
@@ -440,6 +450,7 @@ class VlmqModule(L.LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
         checkpoint["vlmq"] = {
             "settings": self.settings,
+            "optimizer": self.optimizer,
             "schedule": self.schedule.state_dict(),
             "phases": [phase.name for phase in self.schedule.phases],
             "fingerprint": self.encoder.fingerprint,
@@ -459,6 +470,12 @@ class VlmqModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.check_fits(checkpoint)
+        optimizer = checkpoint["vlmq"]["optimizer"]
+        if self.trainer.state.fn == "fit" and optimizer != self.optimizer:
+            raise ModelError(
+                f"the checkpoint holds the state of {optimizer}, but model.optimizer is {self.optimizer}; "
+                f"resume with --model.optimizer {optimizer}."
+            )
         self.schedule.load_state_dict(checkpoint["vlmq"]["schedule"])
         self.rows = [Row(**row) for row in checkpoint["vlmq"]["rows"]]
         self.points = [Point(**point) for point in checkpoint["vlmq"]["points"]]
