@@ -61,7 +61,7 @@ def accuracy(backbone: Backbone, encoder: Encoder, skill: str, episodes: int, ba
             segments = [encoder.prompt(t.observation, first=i == 0) for i, t in enumerate(episode.turns)]
             rows.append(context_row(segments, [encoder.reply(t.reply) for t in episode.turns[:-1]]))
         inputs = encoder.collate(rows, left=True)
-        replies, _ = sample_replies(backbone, inputs, np.zeros((len(rows), 1), np.int64), sampling)
+        replies, *_ = sample_replies(backbone, inputs, np.zeros((len(rows), 1), np.int64), sampling)
         right += sum(
             encoder.decode(ids) == episode.turns[-1].reply
             for ids, episode in zip(replies, asked, strict=True)

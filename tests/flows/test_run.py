@@ -141,6 +141,15 @@ def test_validate_gives_the_same_table_for_the_same_seed_in_any_process(
         assert any(line.startswith(name) for line in out.splitlines()), out
 
 
+def test_the_critic_may_choose_among_replies_or_tokens(small: SmallRun, run_dir: Path) -> None:
+    policies = ("--data.evaluation.policies", "[model,best_of,shifted]", "--data.evaluation.q_shift", "1e4")
+    rows = _table(run_dir, small, *policies, "--data.evaluation.best_of", "3")
+    assert [row.name for row in rows] == ["model", "best_of", "shifted"]
+    assert (
+        rows[2].syntax < rows[0].syntax
+    )  # with a shift like that nothing but the half-trained critic speaks
+
+
 def test_another_seed_plays_other_episodes(small: SmallRun, run_dir: Path) -> None:
     policies = ("--data.evaluation.policies", "[random]", "--data.evaluation.final_episodes", "30")
     tables: list[Any] = [

@@ -15,7 +15,7 @@ from vlmq.api import Turn
 from vlmq.data.batch import Fragment, build_batch, context_row
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import Backbone
-from vlmq.model.generate import Sampling, sample_replies
+from vlmq.model.generate import Guide, Sampling, sample_replies
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder, Row
 
@@ -53,7 +53,7 @@ def test_greedy_with_the_cache_is_greedy_without(
 ) -> None:
     rows = _prompts(tiny_encoder, tiny_turns[:4])
     greedy = replace(sampling, temperature=0.0)
-    replies, log_probs = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), _keys(4), greedy)
+    replies, log_probs, _ = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), _keys(4), greedy)
     for row, reply, probs in zip(rows, replies, log_probs, strict=True):
         said = row
         for index, token in enumerate(reply.tolist()):
@@ -68,15 +68,15 @@ def test_a_reply_does_not_depend_on_its_neighbours(
     tiny_backbone: Backbone, tiny_encoder: Encoder, tiny_turns: Turns, sampling: Sampling
 ) -> None:
     rows, keys = _prompts(tiny_encoder, tiny_turns), _keys(6)
-    together, _ = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), keys, sampling)
+    together, *_ = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), keys, sampling)
     order = [4, 0, 5, 2, 1, 3]
-    shuffled, _ = sample_replies(
+    shuffled, *_ = sample_replies(
         tiny_backbone, _batch(tiny_encoder, [rows[i] for i in order]), keys[order], sampling
     )
     for place, i in enumerate(order):
         assert shuffled[place].tolist() == together[i].tolist()
     for i in range(6):
-        alone, _ = sample_replies(tiny_backbone, _batch(tiny_encoder, [rows[i]]), keys[i : i + 1], sampling)
+        alone, *_ = sample_replies(tiny_backbone, _batch(tiny_encoder, [rows[i]]), keys[i : i + 1], sampling)
         assert alone[0].tolist() == together[i].tolist()
 
 
@@ -85,7 +85,7 @@ def test_the_noise_belongs_to_the_key(
 ) -> None:
     inputs = _batch(tiny_encoder, _prompts(tiny_encoder, tiny_turns[:1] * 3))
     keys = np.array([[5, 1], [5, 2], [5, 1]])
-    replies, _ = sample_replies(tiny_backbone, inputs, keys, sampling)
+    replies, *_ = sample_replies(tiny_backbone, inputs, keys, sampling)
     assert replies[0].tolist() == replies[2].tolist() != replies[1].tolist()
 
 
@@ -95,7 +95,7 @@ def test_recorded_log_probabilities_are_the_learners(
 ) -> None:
     rows = _prompts(tiny_encoder, tiny_turns)
     drawn = replace(sampling, temperature=temperature)
-    replies, log_probs = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), _keys(6), drawn)
+    replies, log_probs, _ = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), _keys(6), drawn)
     turns = [
         replace(turn, reply_ids=ids, logprobs=probs)
         for turn, ids, probs in zip(tiny_turns, replies, log_probs, strict=True)
@@ -114,7 +114,7 @@ def test_a_later_reply_is_recorded_as_the_learner_sees_it_after_earlier_ones(
     segments = [tiny_encoder.prompt(tiny_turns[i].observation, first=i == 0) for i in range(3)]
     earlier = [tiny_turns[i].reply_ids for i in range(2)]
     inputs = _batch(tiny_encoder, [context_row(segments, earlier)])
-    (reply,), (log_probs,) = sample_replies(tiny_backbone, inputs, _keys(1), sampling)
+    (reply,), (log_probs,), _ = sample_replies(tiny_backbone, inputs, _keys(1), sampling)
     turns = (*tiny_turns[:2], replace(tiny_turns[2], reply_ids=reply, logprobs=log_probs))
     batch = build_batch([Fragment(turns, 0, 2, None, True)], tiny_encoder, "all")
     model = ActorCritic(tiny_backbone, CriticConfig(1, 4, 4), trunk_gradient=0.0)
@@ -129,7 +129,7 @@ def _many(
     """Replies to one short prompt without a picture, and the log-probabilities of their first token."""
     row = Row(encoder.reply("go to"), ())
     inputs = _batch(encoder, [row] * count)
-    replies, _ = sample_replies(backbone, inputs, _keys(count), sampling)
+    replies, *_ = sample_replies(backbone, inputs, _keys(count), sampling)
     return replies, _next_log_probs(backbone, encoder, row)
 
 
@@ -198,3 +198,50 @@ def test_generation_leaves_the_model_as_it_was(
     for old, new in zip(tiny_backbone.parameters(), backbone.parameters(), strict=True):
         assert torch.equal(old, new)
         assert new.grad is None
+
+
+def _critic(backbone: Backbone) -> ActorCritic:
+    """A critic that prefers some tokens to others by far."""
+    torch.manual_seed(3)
+    model = ActorCritic(backbone, CriticConfig(members=2, width=16, dim=8), trunk_gradient=0.0)
+    for member in model.critic.members:
+        torch.nn.init.normal_(member.rows, std=1.0)  # type: ignore[arg-type]
+    return model
+
+
+def test_without_a_shift_the_guide_changes_nothing_but_says_what_a_reply_is_worth(
+    tiny_backbone: Backbone, tiny_encoder: Encoder, tiny_turns: Turns, sampling: Sampling
+) -> None:
+    rows, model = _prompts(tiny_encoder, tiny_turns[:4]), _critic(tiny_backbone)
+    inputs = _batch(tiny_encoder, rows)
+    plain = sample_replies(tiny_backbone, inputs, _keys(4), sampling)
+    judged = sample_replies(
+        tiny_backbone, inputs, _keys(4), sampling, guide=Guide(model.critic.of_candidates)
+    )
+    assert [i.tolist() for i in judged.ids] == [i.tolist() for i in plain.ids]
+    assert not plain.worth.any()
+    for row, reply, worth in zip(rows, judged.ids, judged.worth, strict=True):
+        whole = tiny_encoder.collate([Row(np.append(row.ids, reply), row.pixels)], left=False)
+        places = torch.arange(len(reply)) + len(row.ids) - 1
+        output = model(whole, torch.zeros_like(places), places, torch.from_numpy(reply).long())
+        assert worth == pytest.approx(float(output.q[:, -1].mean()), abs=1e-4)
+
+
+def test_a_great_shift_takes_the_best_token_among_the_likeliest(
+    tiny_backbone: Backbone, tiny_encoder: Encoder, tiny_turns: Turns, sampling: Sampling
+) -> None:
+    rows, model = _prompts(tiny_encoder, tiny_turns[:4]), _critic(tiny_backbone)
+    greedy = replace(sampling, temperature=0.0, max_tokens=1)
+    guide = Guide(model.critic.of_candidates, shift=1e4, candidates=5)
+    replies = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), _keys(4), greedy, guide=guide)
+    ordinary = sample_replies(tiny_backbone, _batch(tiny_encoder, rows), _keys(4), greedy)
+    assert [i.tolist() for i in replies.ids] != [i.tolist() for i in ordinary.ids]
+    for row, reply, log_prob in zip(rows, replies.ids, replies.log_probs, strict=True):
+        hidden = tiny_backbone.hidden(tiny_encoder.collate([row], left=False))[0, -1]
+        log_probs = tiny_backbone.logits(hidden).log_softmax(-1)
+        allowed = log_probs.index_fill(-1, torch.tensor(sampling.banned_ids), -torch.inf)
+        likeliest = allowed.topk(5).indices
+        q = model.critic.every(hidden[None]).mean(0)[0]
+        assert reply.tolist() == [int(likeliest[q[likeliest].argmax()])]
+        # what is recorded stays the model's own
+        assert log_prob[0] == pytest.approx(float(log_probs[reply[0]]), abs=1e-4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +39,42 @@ class Sampling:
     banned_ids: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Guide:
+    """The critic beside the sampling.
+
+    Args:
+        q: of hidden states (R, D) and K tokens in each of them (R, K), their Q (R, K) in units of the return range.
+        shift: added to a token's log-probability for each unit of its Q, before it is drawn.
+        candidates: with a shift, how many of the likeliest tokens are considered; the others are never drawn, for
+            the critic knows least of what the policy hardly ever says.
+    """
+
+    q: Callable[[Tensor, Tensor], Tensor]
+    shift: float = 0.0
+    candidates: int = 16
+
+    def shifted(self, hidden: Tensor, log_probs: Tensor) -> Tensor:
+        """Q-shifted logits (R, V): log pi + shift * Q. V(s), the same for every token of a state, may be left out."""
+        likely, tokens = log_probs.topk(min(self.candidates, log_probs.shape[-1]), -1)
+        logits = likely + self.shift * self.q(hidden, tokens)
+        return torch.full_like(log_probs, -torch.inf).scatter(-1, tokens, logits)
+
+
+class Sampled(NamedTuple):
+    """One reply for each of R rows.
+
+    Attributes:
+        ids: for each row its token ids (n,), end token included where it was drawn.
+        log_probs: for each row the model's own log-probabilities of them (n,).
+        worth: (R,) Q of each reply's last token, in units of the return range; zeros without a critic.
+    """
+
+    ids: list[NDArray[np.int32]]
+    log_probs: list[NDArray[np.float32]]
+    worth: NDArray[np.float32]
+
+
 @torch.no_grad()
 def sample_replies(
     backbone: Backbone,
@@ -45,8 +82,9 @@ def sample_replies(
     noise_keys: NDArray[np.int64],
     sampling: Sampling,
     *,
+    guide: Guide | None = None,
     anyone: Callable[[bool], bool] = bool,
-) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]]]:
+) -> Sampled:
     """Draw one reply for each row.
 
     Args:
@@ -54,10 +92,8 @@ def sample_replies(
         inputs: left-padded batch of R prompts.
         noise_keys: (R, K) counters that name each row's noise.
         sampling: how to draw.
+        guide: the critic, where it shall have a say or judge the replies.
         anyone: whether the flag is set on any process; makes sharded ranks run the same number of forwards.
-
-    Returns:
-        For each row its token ids (n,), end token included where it was drawn, and their log-probabilities.
     """
     mask = inputs["attention_mask"]
     rows = mask.shape[0]
@@ -67,6 +103,7 @@ def sample_replies(
     ids = torch.full((rows, sampling.max_tokens), sampling.pad_id, dtype=torch.long, device=device)
     log_probs = torch.zeros((rows, sampling.max_tokens), device=device)
     lengths = torch.zeros(rows, dtype=torch.long, device=device)
+    worth = torch.zeros(rows, device=device)
     alive = torch.ones(rows, dtype=torch.bool, device=device)
     positions = (mask.cumsum(-1) - 1).clamp_min(0)
     step = {**inputs, "position_ids": positions}
@@ -75,7 +112,12 @@ def sample_replies(
     for index in range(sampling.max_tokens):
         hidden, cache = backbone.extend(step, cache)
         all_log_probs = backbone.logits(hidden).float().log_softmax(-1)
-        token = _draw(all_log_probs, uniforms_t[:, index], sampling.temperature, banned)
+        offered = all_log_probs.index_fill(-1, banned, -torch.inf) if len(banned) else all_log_probs
+        if guide is not None and guide.shift:
+            offered = guide.shifted(hidden, offered)
+        token = _draw(offered, uniforms_t[:, index], sampling.temperature)
+        if guide is not None:
+            worth = torch.where(alive, guide.q(hidden, token[:, None]).squeeze(-1), worth)
         ids[:, index] = torch.where(alive, token, ids[:, index])
         log_probs[:, index] = all_log_probs.gather(-1, token[:, None]).squeeze(-1)
         lengths += alive
@@ -87,14 +129,14 @@ def sample_replies(
         step = {"input_ids": ids[:, index : index + 1], "attention_mask": mask, "position_ids": positions}
     counts = lengths.tolist()
     all_ids, all_probs = ids.int().cpu().numpy(), log_probs.cpu().numpy()
-    return (
+    return Sampled(
         [all_ids[row, :count].copy() for row, count in enumerate(counts)],
         [all_probs[row, :count].copy() for row, count in enumerate(counts)],
+        worth.cpu().numpy(),
     )
 
 
-def _draw(log_probs: Tensor, uniform: Tensor, temperature: float, banned: Tensor) -> Tensor:
-    log_probs = log_probs.index_fill(-1, banned, float("-inf")) if len(banned) else log_probs
+def _draw(log_probs: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     if temperature == 0.0:
         return log_probs.argmax(-1)
     # float64: in float32 the cumulative sum of a large vocabulary may end below the uniform number.

@@ -158,6 +158,16 @@ class CriticHead(nn.Module):
         """Q of the whole vocabulary, with gradient: as large as it looks."""
         return torch.stack([member.every(hidden.float(), self._rows(member)) for member in self._ensemble()])
 
+    @torch.no_grad()
+    def of_candidates(self, hidden: Float[Tensor, "S D"], tokens: Int[Tensor, "S N"]) -> Float[Tensor, "S N"]:
+        """Q of N tokens of each state, averaged over the ensemble."""
+        found = []
+        for member in self._ensemble():
+            features = member.features(hidden.float())
+            rows = self._rows(member)
+            found.append(member.of_tokens(features, member.query(features), rows, tokens, self._bins)[0])
+        return torch.stack(found).mean(0)
+
     def _ensemble(self) -> list[_Member]:
         return cast("list[_Member]", list(self.members))
 

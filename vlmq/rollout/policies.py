@@ -13,7 +13,7 @@ from vlmq import counter
 from vlmq.api import DataError
 from vlmq.data.batch import context_row
 from vlmq.model.backbone import Backbone
-from vlmq.model.generate import Sampling, sample_replies
+from vlmq.model.generate import Guide, Sampling, sample_replies
 from vlmq.prompt.encode import Encoder, Segment
 from vlmq.prompt.parse import format_reply
 from vlmq.rollout.corrupt import corrupt
@@ -71,6 +71,8 @@ class ModelPolicy:
         sampling: how to draw.
         seed: of the sampling noise.
         explore: probability that a turn is played by a random legal action instead, well formed.
+        guide: the critic, where it shall have a say in the sampling.
+        best_of: replies drawn for each context, of which the one that the guide finds worth most is given.
         anyone: see `sample_replies`. A process with nothing to sample while another samples runs the model
             too, on one context whose reply is dropped.
     """
@@ -85,8 +87,12 @@ class ModelPolicy:
         *,
         seed: int,
         explore: float = 0.0,
+        guide: Guide | None = None,
+        best_of: int = 1,
         anyone: Callable[[bool], bool] = bool,
     ) -> None:
+        assert best_of == 1 or guide is not None, "the best of several replies needs a judge"
+        self._guide, self._best_of = guide, best_of
         self._backbone, self._encoder, self._sampling = backbone, encoder, sampling
         self._seed, self._explore, self._anyone = seed, explore, anyone
 
@@ -101,17 +107,23 @@ class ModelPolicy:
         return [replies[i] for i in range(len(contexts)) if i in replies]
 
     def _sample(self, contexts: list[Context]) -> list[Reply]:
-        rows = [context_row(context.segments, context.replies) for context in contexts]
+        several = [context for context in contexts for _ in range(self._best_of)]
+        rows = [context_row(context.segments, context.replies) for context in several]
         device = next(self._backbone.parameters()).device
         inputs = {name: value.to(device) for name, value in self._encoder.collate(rows, left=True).items()}
-        noise = np.array([[self._seed, _SAMPLING, context.episode, context.turn] for context in contexts])
+        noise = np.array([[self._seed, _SAMPLING, context.episode, context.turn] for context in several])
+        if self._best_of > 1:
+            noise = np.column_stack([noise, np.tile(np.arange(self._best_of), len(contexts))])
         was_training = self._backbone.training
         self._backbone.eval()
         try:
-            ids, logprobs = sample_replies(self._backbone, inputs, noise, self._sampling, anyone=self._anyone)
+            ids, logprobs, worth = sample_replies(
+                self._backbone, inputs, noise, self._sampling, guide=self._guide, anyone=self._anyone
+            )
         finally:
             self._backbone.train(was_training)
-        return [Reply(i, p, "model") for i, p in zip(ids, logprobs, strict=True)]
+        best = worth.reshape(-1, self._best_of).argmax(1) + self._best_of * np.arange(len(contexts))
+        return [Reply(ids[i], logprobs[i], "model") for i in best]
 
     def _exploration(self, context: Context) -> Reply | None:
         if self._explore == 0.0 or context.random_action is None:

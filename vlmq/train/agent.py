@@ -73,7 +73,7 @@ class Agent:
         )
         device = next(self.model.parameters()).device
         inputs = {name: value.to(device) for name, value in encoder.collate([row], left=True).items()}
-        ids, _ = sample_replies(self.model.backbone, inputs, np.array([[seed, turn]]), sampling)
+        ids, *_ = sample_replies(self.model.backbone, inputs, np.array([[seed, turn]]), sampling)
         self._replies.append(ids[0])
         self.reply = encoder.decode(ids[0])
         found = parse_agent(self.reply, encoder.reply_format)

@@ -29,7 +29,7 @@ from vlmq.data.batch import Batch
 from vlmq.loss import actor, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
-from vlmq.model.generate import Sampling
+from vlmq.model.generate import Guide, Sampling
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ReplyFormat
@@ -170,8 +170,10 @@ class VlmqModule(L.LightningModule):
         assert self.actor_critic is not None, "configure_model has not run"
         return self.actor_critic
 
-    def policy(self, *, temperature: float, seed: int, explore: float = 0.0) -> ModelPolicy:
-        """The present weights as an acting policy."""
+    def policy(
+        self, *, temperature: float, seed: int, explore: float = 0.0, q_shift: float = 0.0, best_of: int = 1
+    ) -> ModelPolicy:
+        """The present weights as an acting policy; the critic's too with a shift or several replies to choose from."""
         encoder = self.encoder
         sampling = Sampling(self.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
         sharded = self.device_mesh is not None
@@ -181,8 +183,17 @@ class VlmqModule(L.LightningModule):
             sampling,
             seed=seed,
             explore=explore,
+            guide=self._guide(q_shift) if q_shift or best_of > 1 else None,
+            best_of=best_of,
             anyone=sync.anyone if sharded else bool,
         )
+
+    def _guide(self, q_shift: float) -> Guide:
+        if self._critic_config.value == "turn":
+            raise UserError(
+                "critic.value 'turn' knows no Q of tokens, so evaluation.policies may not name best_of or shifted."
+            )
+        return Guide(self.agent.critic.of_candidates, q_shift, self._critic_config.top_k)
 
     # -- learning --------------------------------------------------------------------------------------------
 
@@ -400,7 +411,13 @@ class VlmqModule(L.LightningModule):
         elif who == "base":
             policy = self._base_policy(data.seed)
         else:
-            policy = self.policy(temperature=float(who == "sampled"), seed=data.seed)
+            settings = data.evaluation
+            policy = self.policy(
+                temperature=float(who in ("sampled", "best_of")),
+                seed=data.seed,
+                q_shift=settings.q_shift if who == "shifted" else 0.0,
+                best_of=settings.best_of if who == "best_of" else 1,
+            )
         played = data.evaluate(policy, episodes, blank_images=data.evaluation.blank_images)
         return judge(name, played, data.seed, data.evaluation.seed)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vlmq.api import UserError
+
 PolicyName = Literal["random", "expert", "mixture", "model"]
 
 
@@ -52,14 +54,26 @@ class Evaluation:
         episodes: at each evaluation during a phase.
         final_episodes: at the end of a phase, and in `vlmq validate`.
         seed: tells one set of held-out episodes from another.
-        policies: what `vlmq validate` plays: model, sampled (the model at temperature 1), base, random, expert.
+        policies: what `vlmq validate` plays: model, sampled (the model at temperature 1), best_of (of several
+            sampled replies the one that the critic finds worth most), shifted (the critic's Q added to the
+            logits), base, random, expert.
+        best_of: replies that `best_of` draws.
+        q_shift: what `shifted` adds to a log-probability for each return range of Q.
         blank_images: replace every picture by a blank one.
     """
 
     episodes: int = 100
     final_episodes: int = 300
     seed: int = 0
-    policies: list[Literal["model", "sampled", "base", "random", "expert"]] = field(
+    policies: list[Literal["model", "sampled", "best_of", "shifted", "base", "random", "expert"]] = field(
         default_factory=lambda: ["model"]
     )
+    best_of: int = 8
+    q_shift: float = 10.0
     blank_images: bool = False
+
+    def __post_init__(self) -> None:
+        if self.best_of < 2:
+            raise UserError(f"evaluation.best_of is {self.best_of}; give at least 2 replies to choose from.")
+        if self.q_shift <= 0.0:
+            raise UserError(f"evaluation.q_shift is {self.q_shift}; it must be above 0.")

@@ -49,7 +49,8 @@ def shard(model: ActorCritic, device_type: str) -> None:
         fully_shard(part, **options)
     for method in ("hidden", "logits", "extend"):
         register_fsdp_forward_method(model.backbone, method)
-    register_fsdp_forward_method(model.critic, "every")
+    for method in ("every", "of_candidates"):
+        register_fsdp_forward_method(model.critic, method)
 
 
 def _layer_lists(module: nn.Module) -> list[nn.ModuleList]:

@@ -1,0 +1,58 @@
+"""The model as a policy: of several replies it gives the one that its critic finds worth most."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vlmq.api import Turn
+from vlmq.model.backbone import Backbone
+from vlmq.model.generate import Guide, Sampling
+from vlmq.prompt.encode import Encoder
+from vlmq.rollout.policies import Context, ModelPolicy, Reply
+
+
+class _PrefersLargeIds:
+    """Finds a reply worth the id of its last token."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        self.asked = max(self.asked, len(tokens))
+        return tokens.float()
+
+
+def _replies(
+    backbone: Backbone, encoder: Encoder, turns: tuple[Turn, ...], best_of: int, judge: _PrefersLargeIds
+) -> list[Reply]:
+    sampling = Sampling(1, 1.0, encoder.end_id, encoder.pad_id, encoder.banned_ids)
+    policy = ModelPolicy(backbone, encoder, sampling, seed=1, guide=Guide(judge), best_of=best_of)
+    contexts = [
+        Context(episode, 0, [encoder.prompt(turn.observation, first=True)])
+        for episode, turn in enumerate(turns)
+    ]
+    return policy.replies(contexts)
+
+
+def test_the_best_of_more_replies_is_worth_no_less(
+    tiny_backbone: Backbone, tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]
+) -> None:
+    worth = {}
+    for best_of in (1, 2, 8):
+        judge = _PrefersLargeIds()
+        replies = _replies(tiny_backbone, tiny_encoder, tiny_turns, best_of, judge)
+        assert len(replies) == len(tiny_turns)
+        assert judge.asked == best_of * len(tiny_turns)
+        worth[best_of] = torch.tensor([int(reply.ids[-1]) for reply in replies])
+    # the first two of eight candidates are the two candidates of two
+    assert (worth[8] >= worth[2]).all()
+    assert (worth[8] > worth[1]).any()
+
+
+def test_a_choice_among_replies_is_the_same_beside_other_contexts(
+    tiny_backbone: Backbone, tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]
+) -> None:
+    together = _replies(tiny_backbone, tiny_encoder, tiny_turns, 4, _PrefersLargeIds())
+    alone = _replies(tiny_backbone, tiny_encoder, tiny_turns[:1], 4, _PrefersLargeIds())
+    assert alone[0].ids.tolist() == together[0].ids.tolist()
