@@ -6,25 +6,19 @@ N is the number of environments of a pool; text and action are fixed-capacity UT
 |------------------|---------|--------------|--------------|-------------------|
 | image            | uint8   | (N, H, W, 3) | env/bridge   | rollout/actor, assemble |
 | text             | uint8   | (N, bytes)   | env/bridge   | rollout/actor, assemble |
-| random_action    | uint8   | (N, bytes)   | env/bridge   | scripted policies |
-| expert_action    | uint8   | (N, bytes)   | env/bridge   | scripted policies |
-| lengths          | int32   | (N, 3)       | env/bridge   | whoever reads the three texts above |
-| place            | int64   | (N, 2)       | env/bridge   | rollout/actor, assemble |
-| outcome          | bool    | (N, 3)       | env/bridge   | rollout/actor, assemble |
+| hints            | uint8   | (N, 2, bytes) | env/bridge  | rollout/actor, for scripted policies and exploration |
+| state            | int64   | (N, 8)       | env/bridge   | rollout/actor, assemble |
 | action           | uint8   | (N, bytes)   | rollout/actor | env/bridge, assemble |
 | reply            | int32   | (N, tokens)  | rollout/actor | assemble |
 | logprob          | float32 | (N, tokens)  | rollout/actor | assemble |
-| reply_info       | int32   | (N, 4)       | rollout/actor | env/bridge, assemble |
-| digest           | int64   | (N,)         | rollout/actor | assemble |
+| reply_info       | int64   | (N, 5)       | rollout/actor | env/bridge, assemble |
 
-Small values share a leaf, for TorchRL's cost of a step grows with the number of leaves. Their columns:
+Small values share a leaf, for TorchRL's cost of a step grows with the number of leaves. What is in them:
 
-| leaf       | columns |
-|------------|---------|
-| lengths    | text_length; random_length (-1: no finite set); expert_length (-1: no expert) |
-| place      | episode (-1: the slot is idle); turn |
-| outcome    | action_ok; success; failed: ask nothing of the slot, drop its episode |
-| reply_info | action_length; reply_length; parsed; source: index into SOURCES |
+- hints: random_action, a legal one drawn at random; expert_action.
+- state: text_length; random_length (-1: no finite set); expert_length (-1: no expert); episode (-1: the slot is idle);
+  turn; action_ok; success; failed (ask nothing of the slot, drop its episode).
+- reply_info: action_length; reply_length; parsed; source (index into SOURCES); digest of the context.
 """
 
 from __future__ import annotations
@@ -39,30 +33,30 @@ if TYPE_CHECKING:
 
 IMAGE = "image"
 TEXT = "text"
-RANDOM_ACTION = "random_action"
-EXPERT_ACTION = "expert_action"
-LENGTHS = "lengths"
-PLACE = "place"
-OUTCOME = "outcome"
+HINTS = "hints"
+STATE = "state"
 
 ACTION = "action"
 REPLY = "reply"
 LOGPROB = "logprob"
 REPLY_INFO = "reply_info"
-DIGEST = "digest"
 
+RANDOM_ACTION, EXPERT_ACTION = "random_action", "expert_action"
 TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH = "text_length", "random_length", "expert_length"
 EPISODE, TURN = "episode", "turn"
 ACTION_OK, SUCCESS, FAILED = "action_ok", "success", "failed"
-ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE = "action_length", "reply_length", "parsed", "source"
+ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE, DIGEST = (
+    "action_length", "reply_length", "parsed", "source", "digest",
+)  # fmt: skip
 
 COLUMNS = {
-    LENGTHS: (TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH),
-    PLACE: (EPISODE, TURN),
-    OUTCOME: (ACTION_OK, SUCCESS, FAILED),
-    REPLY_INFO: (ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE),
-}
-"""Names of the columns of the leaves that hold several values, in order."""
+    HINTS: (RANDOM_ACTION, EXPERT_ACTION),
+    STATE: (
+        TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH, EPISODE, TURN, ACTION_OK, SUCCESS, FAILED,
+    ),
+    REPLY_INFO: (ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE, DIGEST),
+}  # fmt: skip
+"""Names of what the leaves that hold several values hold, in order."""
 
 SOURCES = ("model", "random", "expert", "corrupted")
 """Values of the `source` column, in the order of their codes."""
@@ -73,7 +67,9 @@ def read(tensordict: TensorDictBase, names: Iterable[str]) -> dict[str, NDArray[
     arrays: dict[str, NDArray[Any]] = {}
     for name in names:
         array = tensordict[name].numpy()
-        if name in COLUMNS:
+        if name == HINTS:
+            arrays.update({hint: array[..., place, :] for place, hint in enumerate(COLUMNS[name])})
+        elif name in COLUMNS:
             arrays.update({column: array[..., place] for place, column in enumerate(COLUMNS[name])})
         else:
             arrays[name] = array

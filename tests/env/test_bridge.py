@@ -66,7 +66,7 @@ def test_what_it_gives_is_what_its_specs_promise(trouble: str, episodes: int) ->
 
 def test_a_slot_without_an_episode_idles_and_ends_at_once(bridge: PoolEnv) -> None:
     now = _start(bridge)
-    assert _column(now, keys.PLACE, keys.EPISODE).tolist() == [0, 1, -1]
+    assert _column(now, keys.STATE, keys.EPISODE).tolist() == [0, 1, -1]
     assert not now["done"].any(), "a reset never ends an episode"
     after = _act(bridge, now, "go", "go", "go")
     assert after["done"].flatten().tolist() == [False, False, True]
@@ -76,14 +76,14 @@ def test_a_slot_without_an_episode_idles_and_ends_at_once(bridge: PoolEnv) -> No
 def test_a_partial_reset_touches_only_the_slots_that_ended(bridge: PoolEnv) -> None:
     bridge.enqueue([7])
     now = _start(bridge)
-    assert _column(now, keys.PLACE, keys.EPISODE).tolist() == [0, 1, 7]
+    assert _column(now, keys.STATE, keys.EPISODE).tolist() == [0, 1, 7]
     after = _act(bridge, now, "go", "win", "go")
-    assert _column(after, keys.OUTCOME, keys.SUCCESS).tolist() == [False, True, False]
+    assert _column(after, keys.STATE, keys.SUCCESS).tolist() == [False, True, False]
     assert after["terminated"].flatten().tolist() == [False, True, False]
     bridge.enqueue([8])
     reset = bridge.reset(after.clone().set("_reset", after["done"]))
-    assert _column(reset, keys.PLACE, keys.EPISODE).tolist() == [0, 8, 7]
-    assert _column(reset, keys.PLACE, keys.TURN).tolist() == [1, 0, 1]
+    assert _column(reset, keys.STATE, keys.EPISODE).tolist() == [0, 8, 7]
+    assert _column(reset, keys.STATE, keys.TURN).tolist() == [1, 0, 1]
     assert reset[keys.IMAGE][:, 0, 0, 0].tolist() == [10, 18, 17], "the picture is the seed"
 
 

@@ -128,12 +128,11 @@ class PoolEnv(EnvBase):
         n = self.pool.num_envs
         image = self._blank.copy()
         text = np.zeros((n, self.pool.text_bytes), np.uint8)
-        random_action = np.zeros((n, self.pool.action_bytes), np.uint8)
-        expert_action = np.zeros((n, self.pool.action_bytes), np.uint8)
-        lengths = np.full((n, 3), -1, np.int32)  # text, random action, expert action
-        lengths[:, 0] = 0
-        outcome = np.zeros((n, 3), bool)  # action_ok, success, failed
-        outcome[:, 2] = self._failed
+        hints = np.zeros((n, len(keys.COLUMNS[keys.HINTS]), self.pool.action_bytes), np.uint8)
+        # text_length, random_length, expert_length, episode, turn, action_ok, success, failed
+        state = np.zeros((n, len(keys.COLUMNS[keys.STATE])), np.int64)
+        state[:, 1:3] = -1
+        state[:, 3], state[:, 4], state[:, 7] = self._episode, self._turn, self._failed
         terminated, truncated = np.zeros((n, 1), bool), np.zeros((n, 1), bool)
         reward = np.zeros((n, 1), np.float32)
         draws = counter.bits(self._seed, self._turn, _RANDOM_ACTION)
@@ -144,25 +143,20 @@ class PoolEnv(EnvBase):
                 continue
             if step.observation.image is not None:
                 image[slot] = step.observation.image
-            lengths[slot, 0] = _write(text[slot], step.observation.text, "text", "text_bytes")
+            state[slot, 0] = _write(text[slot], step.observation.text, "text", "text_bytes")
             if step.legal_actions:
                 choice = step.legal_actions[int(draws[slot]) % len(step.legal_actions)]
-                lengths[slot, 1] = _write(random_action[slot], choice, "a legal action", "action_bytes")
+                state[slot, 1] = _write(hints[slot, 0], choice, "a legal action", "action_bytes")
             if step.expert is not None:
-                lengths[slot, 2] = _write(
-                    expert_action[slot], step.expert, "the expert's action", "action_bytes"
-                )
-            outcome[slot, 0], outcome[slot, 1] = step.action_ok, step.success
+                state[slot, 2] = _write(hints[slot, 1], step.expert, "the expert's action", "action_bytes")
+            state[slot, 5], state[slot, 6] = step.action_ok, step.success
             terminated[slot], truncated[slot] = step.terminated, step.truncated and not step.terminated
             reward[slot] = step.reward
         leaves = {
             keys.IMAGE: image,
             keys.TEXT: text,
-            keys.RANDOM_ACTION: random_action,
-            keys.EXPERT_ACTION: expert_action,
-            keys.LENGTHS: lengths,
-            keys.PLACE: np.stack([self._episode, self._turn], axis=1),
-            keys.OUTCOME: outcome,
+            keys.HINTS: hints,
+            keys.STATE: state,
         }
         if done:
             ended = terminated | truncated
@@ -177,19 +171,16 @@ class PoolEnv(EnvBase):
         def whole(shape: tuple[int, ...], dtype: torch.dtype) -> Unbounded:
             return Unbounded(shape=(n, *shape), dtype=dtype)
 
-        def several(name: str, dtype: torch.dtype) -> Unbounded:
-            return whole((len(keys.COLUMNS[name]),), dtype)
+        def several(name: str) -> Unbounded:
+            return whole((len(keys.COLUMNS[name]),), torch.int64)
 
         text, action = self.pool.text_bytes, self.pool.action_bytes
         self.observation_spec = Composite(
             {
                 keys.IMAGE: whole(self._blank.shape[1:], torch.uint8),
                 keys.TEXT: whole((text,), torch.uint8),
-                keys.RANDOM_ACTION: whole((action,), torch.uint8),
-                keys.EXPERT_ACTION: whole((action,), torch.uint8),
-                keys.LENGTHS: several(keys.LENGTHS, torch.int32),
-                keys.PLACE: several(keys.PLACE, torch.int64),
-                keys.OUTCOME: several(keys.OUTCOME, torch.bool),
+                keys.HINTS: whole((len(keys.COLUMNS[keys.HINTS]), action), torch.uint8),
+                keys.STATE: several(keys.STATE),
             },
             shape=(n,),
         )
@@ -198,8 +189,7 @@ class PoolEnv(EnvBase):
                 keys.ACTION: whole((action,), torch.uint8),
                 keys.REPLY: whole((self._max_reply,), torch.int32),
                 keys.LOGPROB: whole((self._max_reply,), torch.float32),
-                keys.REPLY_INFO: several(keys.REPLY_INFO, torch.int32),
-                keys.DIGEST: whole((), torch.int64),
+                keys.REPLY_INFO: several(keys.REPLY_INFO),
             },
             shape=(n,),
         )

@@ -41,11 +41,8 @@ class Actor(TensorDictModuleBase):
         has_image: bool,
     ) -> None:
         super().__init__()
-        self.in_keys = [
-            keys.IMAGE, keys.TEXT, keys.RANDOM_ACTION, keys.EXPERT_ACTION,
-            keys.LENGTHS, keys.PLACE, keys.OUTCOME,
-        ]  # fmt: skip
-        self.out_keys = [keys.ACTION, keys.REPLY, keys.LOGPROB, keys.REPLY_INFO, keys.DIGEST]
+        self.in_keys = [keys.IMAGE, keys.TEXT, keys.HINTS, keys.STATE]
+        self.out_keys = [keys.ACTION, keys.REPLY, keys.LOGPROB, keys.REPLY_INFO]
         self.policy = policy
         self._encoder = encoder
         self._history = history
@@ -60,7 +57,7 @@ class Actor(TensorDictModuleBase):
         view = keys.read(tensordict, self.in_keys)
         episodes = view[keys.EPISODE]
         # Nothing is asked of a slot that idles, nor of one whose environment broke at its reset.
-        live = (episodes >= 0) & ~view[keys.FAILED]
+        live = (episodes >= 0) & (view[keys.FAILED] == 0)
         slots = [int(slot) for slot in np.flatnonzero(live)]
         contexts = [self._context(slot, view) for slot in slots]
         asked = contexts or self._bystander(view)
@@ -69,14 +66,14 @@ class Actor(TensorDictModuleBase):
         action = np.zeros((n, self._action_bytes), np.uint8)
         reply_ids = np.zeros((n, self._max_reply), np.int32)
         logprob = np.zeros((n, self._max_reply), np.float32)
-        info = np.zeros((n, 4), np.int32)
-        seen = np.zeros(n, np.int64)
+        info = np.zeros((n, len(keys.COLUMNS[keys.REPLY_INFO])), np.int64)
         for slot, context, reply in zip(slots, contexts, replies, strict=True):
             reply = self._fit(reply)
             count = len(reply.ids)
             reply_ids[slot, :count], logprob[slot, :count] = reply.ids, reply.logprobs
+            seen = 0
             if self.policy.reads_context:
-                seen[slot] = digest(context.segments, context.replies)
+                seen = digest(context.segments, context.replies)
                 self._memory[slot].replies.append(reply.ids)
             found = parse_agent(self._encoder.decode(reply.ids), self._encoder.reply_format)
             data = b"" if isinstance(found, ParseError) else found.action.encode("utf-8", "replace")
@@ -84,8 +81,8 @@ class Actor(TensorDictModuleBase):
             parsed = not isinstance(found, ParseError) and len(data) <= self._action_bytes
             data = data if parsed else b""
             action[slot, : len(data)] = np.frombuffer(data, np.uint8)
-            info[slot] = len(data), count, parsed, keys.SOURCES.index(reply.source)
-        written = (action, reply_ids, logprob, info, seen)
+            info[slot] = len(data), count, parsed, keys.SOURCES.index(reply.source), seen
+        written = (action, reply_ids, logprob, info)
         for name, array in zip(self.out_keys, written, strict=True):
             tensordict[name] = torch.from_numpy(array)
         return tensordict

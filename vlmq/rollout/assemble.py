@@ -35,8 +35,8 @@ class Assembler:
             seed_of: the seed of an episode's index.
             about: fields of `Episode` that the transitions do not hold.
         """
-        whole_now = keys.read(transitions, (*_SEEN, *_ACTED, keys.PLACE))
-        whole_after = keys.read(transitions["next"], (*_SEEN, keys.OUTCOME, *_ENDS))
+        whole_now = keys.read(transitions, (*_SEEN, *_ACTED))
+        whole_after = keys.read(transitions["next"], (*_SEEN, *_ENDS))
         ended: list[Episode] = []
         for time in range(transitions.batch_size[1]):
             now = {name: array[:, time] for name, array in whole_now.items()}
@@ -97,6 +97,6 @@ class Assembler:
         return Observation(text, view[keys.IMAGE][slot].copy() if self._has_image else None)
 
 
-_SEEN = (keys.IMAGE, keys.TEXT, keys.LENGTHS)
-_ACTED = (keys.ACTION, keys.REPLY, keys.LOGPROB, keys.REPLY_INFO, keys.DIGEST)
+_SEEN = (keys.IMAGE, keys.TEXT, keys.STATE)
+_ACTED = (keys.ACTION, keys.REPLY, keys.LOGPROB, keys.REPLY_INFO)
 _ENDS = ("reward", "done", "terminated", "truncated")

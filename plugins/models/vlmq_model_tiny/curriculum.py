@@ -12,11 +12,11 @@ from vlmq_model_tiny.scene import Exchange, NumberScene, Scene
 SPLITS = ("train", "validation", "test")
 
 _NUMBERS: dict[str, tuple[NumberScene, float]] = {
-    "stacked": (number_scenes.stacked, 25.0),
-    "read_digit": (number_scenes.read_digit, 8.0),
+    "stacked": (number_scenes.stacked, 20.0),
+    "read_digit": (number_scenes.read_digit, 5.0),
     "read_number": (number_scenes.read_number, 8.0),
-    "read_pair": (number_scenes.read_pair, 10.0),
-    "compare": (number_scenes.compare, 20.0),
+    "read_pair": (number_scenes.read_pair, 13.0),
+    "compare": (number_scenes.compare, 25.0),
     "arithmetic": (number_scenes.arithmetic, 5.0),
 }
 _OTHERS: dict[str, tuple[Scene, float]] = {

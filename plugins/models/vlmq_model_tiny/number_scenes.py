@@ -65,10 +65,10 @@ def pair_dialogue(rng: Random, variation: float = 1.0) -> list[Exchange]:
     an earlier one teaches nothing about the picture, so every kind of question comes first at times, comparing
     most often.
     """
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         numbers, image, names = _stacked_picture(rng, variation)
     else:
-        numbers = two_numbers(rng, variation, wide=0.5)
+        numbers = two_numbers(rng, variation, wide=0.6)
         image, names = _pair_picture(rng, numbers, variation)
     asked = [_comparing(rng, numbers, names, variation) for _ in range(3)]
     asked += [_reading_one(rng, numbers, names), _reading_both(rng, numbers, names)]
@@ -98,14 +98,11 @@ def _reading_one(rng: Random, numbers: tuple[int, int], names: tuple[str, str]) 
 def _comparing(
     rng: Random, numbers: tuple[int, int], names: tuple[str, str], variation: float
 ) -> tuple[str, str]:
-    """A comparison; without variation only the larger number and how the first stands to the second.
+    """A comparison, always of the first number with the second; without variation of two kinds only.
 
-    The order has to be seen before it can be turned round: asked either way from the start, neither is learnt, for
-    on average nothing depends on the order.
+    Never the other way round: on average nothing would depend on the order, and asked either way it was not learnt.
     """
     first, second = numbers
-    if rng.random() < 0.5 * variation:  # name them in either order
-        first, second, names = second, first, (names[1], names[0])
     where = names[0] if first > second else names[1] if second > first else "same"
     other = names[1] if first > second else names[0] if second > first else "same"
     relation = "larger" if first > second else "smaller" if first < second else "equal"
@@ -148,21 +145,22 @@ def _sum(rng: Random, numbers: tuple[int, int]) -> tuple[str, str]:
 
 
 def two_numbers(rng: Random, variation: float = 1.0, wide: float = 0.35) -> tuple[int, int]:
-    """Of up to two digits with probability `wide`, else one; neighbours and equals come more often than chance."""
+    """Of up to two digits with probability `wide`, else one; near and equal numbers come more often than chance."""
     limit = 100 if rng.random() < wide * variation else 10
     first = rng.randrange(limit)
     kind = rng.random()
     if kind < 0.08:
         return first, first
     if kind < 0.3:
-        return first, min(limit - 1, max(0, first + rng.choice((-3, -2, -1, 1, 2, 3))))
+        step = rng.choice((-1, 1)) * rng.randint(1, 3 * limit // 10)
+        return first, min(limit - 1, max(0, first + step))
     return first, rng.randrange(limit)
 
 
 def number_picture(rng: Random, text: str, variation: float = 1.0) -> NDArray[np.uint8]:
     """One number anywhere; clutter beside it where it is small."""
     canvas, inks = _canvas(rng, variation)
-    mask = _glyphs(rng, text, varied(rng, 14, 28, 40, variation), variation)
+    mask = _glyphs(rng, text, varied(rng, 19, 28, 40, variation), variation)
     if mask.shape[0] < 26 and not canvas.plain:
         canvas.clutter()
     height, width = mask.shape
@@ -227,13 +225,13 @@ def _stack(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB], variat
     rng = canvas.rng
     above, beside = rng.random() < 0.2 * variation, rng.random() < 0.15 * variation
     largest = 24 if above else 34
-    size = varied(rng, 16, 24, largest, variation)
+    size = varied(rng, 19, 24, largest, variation)
     same_size, aligned = rng.random() < 0.6, rng.random() < 0.6
     slide = rng.random()
     framed, divided = rng.random() < 0.12 * variation, rng.random() < 0.13 * variation
     for row in range(2):
         mask = _glyphs(
-            rng, texts[row], size if same_size else varied(rng, 16, 24, largest, variation), variation
+            rng, texts[row], size if same_size else varied(rng, 19, 24, largest, variation), variation
         )
         height, width = mask.shape
         top, bottom, left = 32 * row + 1, 32 * row + 31, 1
@@ -255,7 +253,7 @@ def _stack(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB], variat
 
 def _side_by_side(canvas: Canvas, texts: tuple[str, str], inks: tuple[RGB, RGB], variation: float) -> None:
     rng = canvas.rng
-    size = varied(rng, 16, 20, 24, variation)
+    size = varied(rng, 18, 21, 24, variation)
     aligned = rng.random() < 0.5
     slide = rng.random()
     for column in range(2):
