@@ -23,6 +23,7 @@ from vlmq.api import UserError
 from vlmq.train import checkpoint, strategy
 from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
+from vlmq.train.health import HealthWatch
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase
 
@@ -48,7 +49,7 @@ class VlmqTrainer(L.Trainer):
         kwargs["default_root_dir"] = str(run_dir)
         if kwargs.get("logger") in (None, True):
             kwargs["logger"] = _loggers(run_dir)
-        own = [CtrlC(), Reporter(), *checkpoint_callbacks(run_dir, checkpoint_every)]
+        own = [CtrlC(), Reporter(), HealthWatch(), *checkpoint_callbacks(run_dir, checkpoint_every)]
         kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), *own]
         kwargs["max_epochs"] = 1
         super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)

@@ -80,6 +80,7 @@ class VlmqModule(L.LightningModule):
 
     return_range: Tensor
     return_median: Tensor
+    return_best: Tensor
 
     def __init__(
         self,
@@ -135,9 +136,10 @@ class VlmqModule(L.LightningModule):
         self.rows: list[Row] = []
         self.points: list[Point] = []
         self._started = time.monotonic()
-        self._metrics: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
         self.register_buffer("return_range", torch.tensor(1.0))
         self.register_buffer("return_median", torch.tensor(0.0))
+        self.register_buffer("return_best", torch.tensor(0.0))
         # Frozen weights are not stored in checkpoints: they come back from the backbone.
         self.strict_loading = False
 
@@ -283,7 +285,7 @@ class VlmqModule(L.LightningModule):
             norm = torch.nn.utils.clip_grad_norm_(group["params"], self.clip)
             if hasattr(norm, "full_tensor"):
                 norm = norm.full_tensor()
-            self._metrics[f"gradient_norm/{name}"] = float(norm)
+            self.metrics[f"gradient_norm/{name}"] = float(norm)
 
     def _set_learning_rates(self, phase: Phase) -> None:
         rise = min(1.0, (self.schedule.line + 1) / max(1, self.warmup_updates))
@@ -343,6 +345,7 @@ class VlmqModule(L.LightningModule):
         if self.schedule.made == 0:
             seen = data.returns(self.horizon.gamma_turn)
             self.return_range.fill_(spread(seen))
+            self.return_best.fill_(float(seen.max()))
             if self._critic_config.distributional:
                 self.agent.set_support(*self._support(float(seen.min()), float(seen.max())))
             self.return_median.fill_(data.return_median())
@@ -446,15 +449,15 @@ class VlmqModule(L.LightningModule):
         values = diagnostics.of_update(batch, output, weights, advantages, targets, float(self.return_range))
         values |= {f"train/{name}": value for name, value in metrics.items()}
         values["phase"] = float(self.schedule.index)
-        self._metrics = values
-        self.log("pass_rate", self._metrics["pass_rate"], prog_bar=True, logger=False, batch_size=1)
+        self.metrics = values
+        self.log("pass_rate", self.metrics["pass_rate"], prog_bar=True, logger=False, batch_size=1)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
         if every and self.schedule.made % every == 0:
             for logger in self.loggers:
-                logger.log_metrics(self._metrics, step=self.schedule.made - 1)
+                logger.log_metrics(self.metrics, step=self.schedule.made - 1)
 
     # -- checkpoints -----------------------------------------------------------------------------------------
 
