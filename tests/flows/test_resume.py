@@ -106,17 +106,19 @@ def test_a_run_may_be_cut_and_continued_again_and_again(
         _check_same(run_dir, uninterrupted)
 
 
-def test_a_run_with_muon_may_be_cut_and_continued(
+def test_a_run_with_muon_and_a_reference_may_be_cut_and_continued(
     small: SmallRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    muon = "--model.optimizer", "muon"
+    extras = "--model.optimizer", "muon", "--model.kl_weight", "0.1"
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert small.vlmq("fit", whole, *muon) == 0
-    assert small.vlmq("fit", cut, *muon, "--trainer.max_steps", "13") == 0
+    assert small.vlmq("fit", whole, *extras) == 0
+    assert small.vlmq("fit", cut, *extras, "--trainer.max_steps", "13") == 0
     assert small.vlmq("fit", cut, "--ckpt_path", "last") == 2
     assert "resume with --model.optimizer muon" in capfd.readouterr().err
-    assert small.vlmq("fit", cut, *muon, "--ckpt_path", "last") == 0
+    assert small.vlmq("fit", cut, *extras, "--ckpt_path", "last") == 0
     _check_same(cut, whole)
+    moved = [line["train/kl"] for line in logged(cut).values()]
+    assert moved[0] < 1e-5 < moved[-1]
 
 
 @pytest.mark.slow  # the signal races with a run of seconds: on a quick machine the run may end before it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from vlmq.api import Turn
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import ActorCritic, Output, scale_gradient
-from vlmq.model.backbone import Backbone
+from vlmq.model.backbone import Backbone, LoraSettings, load_backbone
 from vlmq.model.heads import CriticConfig, CriticHead
 from vlmq.prompt.encode import Encoder
 
@@ -157,3 +158,40 @@ def test_the_target_critic_starts_as_the_critic(tiny_backbone: Backbone, batch: 
     torch.manual_seed(0)
     output = _forward(ActorCritic(tiny_backbone, SIZE, trunk_gradient=0.1), batch)
     assert torch.equal(output.target_value, output.value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("adapters", [False, True], ids=["a copy", "adapters left out"])
+def test_the_distance_from_the_reference_is_the_divergence_of_the_two_policies(
+    tiny_directory: Path, batch: Batch, adapters: bool
+) -> None:
+    torch.manual_seed(0)
+    backbone = load_backbone(str(tiny_directory), lora=LoraSettings(rank=4) if adapters else None)
+    model = ActorCritic(backbone, SIZE, trunk_gradient=0.1)
+    assert _forward(model, batch).kl is None
+    model.keep_reference()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    count = len(batch.tokens)
+    places = batch.state_row[:count], batch.state_position[:count]
+    before = backbone.logits(backbone.hidden(batch.inputs)[places]).log_softmax(-1)
+    unmoved = _forward(model, batch).kl
+    assert unmoved is not None
+    assert unmoved.abs().max() < 1e-5
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    after = backbone.logits(backbone.hidden(batch.inputs)[places]).log_softmax(-1)
+    kl = _forward(model, batch).kl
+    assert kl is not None
+    divergence = torch.distributions.kl_divergence
+    expected = divergence(
+        torch.distributions.Categorical(logits=after), torch.distributions.Categorical(logits=before)
+    )
+    torch.testing.assert_close(kl, expected, atol=1e-5, rtol=1e-4)
+    assert kl.min() > 0
+    kl.sum().backward()  # type: ignore[no-untyped-call]
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == trained
+    reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert reached
+    assert all(name.startswith("backbone.") for name in reached)
+    assert not any("reference" in name for name in model.state_dict().keys() - model.given())

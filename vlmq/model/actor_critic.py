@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from vlmq.loss.actor import kl_to_reference
 from vlmq.model.backbone import Backbone
 from vlmq.model.heads import CriticConfig, CriticHead
 
@@ -26,6 +27,8 @@ class Output(NamedTuple):
         target_q: (C, A) Q_c(s_i, a_i) of the Polyak copy.
         q_logits: (C, A, B) of Q's distribution over bins, where it is one.
         every_q: (C, A, V) Q of the whole vocabulary, where the critic's loss needs it.
+        kl: (A,) KL divergence of the policy from its reference where the token was chosen, with gradient; None
+            without a reference.
     """
 
     log_probs: Tensor
@@ -36,6 +39,7 @@ class Output(NamedTuple):
     target_q: Tensor | None = None
     q_logits: Tensor | None = None
     every_q: Tensor | None = None
+    kl: Tensor | None = None
 
 
 class ActorCritic(nn.Module):
@@ -54,6 +58,24 @@ class ActorCritic(nn.Module):
         self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.trunk_gradient = trunk_gradient
+        self.reference: Backbone | None = None
+        self._has_reference = False
+
+    def keep_reference(self) -> None:
+        """From now on tell how far the policy has moved from the present one.
+
+        With adapters the reference is the model without them; else a copy is kept.
+        """
+        self._has_reference = True
+        if not self.backbone.adapters:
+            self.reference = copy.deepcopy(self.backbone).requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ActorCritic:
+        """The reference stays in evaluation mode: it must say the same at every update."""
+        super().train(mode)
+        if self.reference is not None:
+            self.reference.eval()
+        return self
 
     def forward(
         self,
@@ -82,16 +104,42 @@ class ActorCritic(nn.Module):
         log_probs = taken.gather(-1, tokens[:, None]).squeeze(-1)
         probs = all_log_probs.detach().exp()
         entropy = -(probs[: len(tokens)] * taken.detach()).sum(-1)
+        kl = None
+        if self._has_reference:
+            count = len(tokens)
+            kl = kl_to_reference(
+                taken, self._reference_log_probs(inputs, state_row[:count], state_position[:count])
+            )
         if not with_critic:
-            return Output(log_probs, entropy, None, None, None)
+            return Output(log_probs, entropy, None, None, None, kl=kl)
         seen = scale_gradient(hidden, self.trunk_gradient)
         estimates = self.critic(seen, tokens, probs)
         every = self.critic.every(seen[: len(tokens)]) if self.critic.config.conservative else None
         with torch.no_grad():
             target = self.target_critic(hidden, tokens, probs)
         return Output(
-            log_probs, entropy, estimates.q, estimates.value, target.value, target.q, estimates.logits, every
+            log_probs,
+            entropy,
+            estimates.q,
+            estimates.value,
+            target.value,
+            target.q,
+            estimates.logits,
+            every,
+            kl,
         )
+
+    @torch.no_grad()
+    def _reference_log_probs(self, inputs: dict[str, Tensor], row: Tensor, position: Tensor) -> Tensor:
+        if self.reference is not None:
+            return self.reference.logits(self.reference.hidden(inputs)[row, position]).float().log_softmax(-1)
+        with self.backbone.without_adapters():
+            return self.backbone.logits(self.backbone.hidden(inputs)[row, position]).float().log_softmax(-1)
+
+    def given(self) -> set[str]:
+        """Names in the state that come from the backbone as it was loaded: frozen weights, and the reference's."""
+        kept = {f"backbone.{name}" for name, p in self.backbone.named_parameters() if not p.requires_grad}
+        return kept | {name for name in self.state_dict() if name.startswith("reference.")}
 
     def set_support(self, low: float, high: float) -> None:
         """Say which values the critic's bins cover, in units of the return range."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +87,25 @@ class Backbone(nn.Module):
         """
         output = self.model.model(**inputs, past_key_values=cache, use_cache=True)
         return output.last_hidden_state[:, -1], output.past_key_values
+
+    @property
+    def adapters(self) -> list[Any]:
+        """The layers that carry low-rank adapters."""
+        from peft.tuners.lora import LoraLayer
+
+        return [module for module in self.modules() if isinstance(module, LoraLayer)]
+
+    @contextmanager
+    def without_adapters(self) -> Iterator[None]:
+        """Run the model that the adapters adapt."""
+        layers = self.adapters
+        for layer in layers:
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.enable_adapters(True)
 
 
 def locate(name: str) -> str:

@@ -54,5 +54,5 @@ def load(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> No
 
 
 def _kept(model: ActorCritic) -> list[tuple[str, Tensor]]:
-    frozen = {f"backbone.{n}" for n, p in model.backbone.named_parameters() if not p.requires_grad}
-    return [(name, p) for name, p in model.named_parameters() if name not in frozen]
+    given = model.given()
+    return [(name, p) for name, p in model.named_parameters() if name not in given]

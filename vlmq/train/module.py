@@ -63,6 +63,8 @@ class VlmqModule(L.LightningModule):
         max_reply: longest reply in tokens, end token included.
         critic: size of the critic.
         critic_weight: weight of the critic's loss.
+        kl_weight: weight of KL(policy || the policy the run started from); above 0 the starting weights are kept in
+            memory beside the trained ones, but for adapters.
         trunk_gradient: factor on the critic's gradient into the trunk.
         learning_rate: of the trunk (or its adapters).
         critic_learning_rate: of the critic head.
@@ -96,6 +98,7 @@ class VlmqModule(L.LightningModule):
         max_reply: int = 32,
         critic: CriticConfig = CriticConfig(),
         critic_weight: float = 20.0,
+        kl_weight: float = 0.0,
         trunk_gradient: float = 0.1,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
@@ -127,7 +130,13 @@ class VlmqModule(L.LightningModule):
         }  # fmt: skip
         self.schedule = Schedule(phases)
         self.history, self.max_reply = history, max_reply
-        self.critic_weight, self.clip, self.tau = critic_weight, clip, tau
+        if kl_weight < 0.0:
+            raise UserError(f"model.kl_weight is {kl_weight}; a weight is 0 or more.")
+        if kl_weight and weights == "random":
+            raise UserError(
+                "model.kl_weight keeps the policy near its start; weights: random start from nothing."
+            )
+        self.critic_weight, self.kl_weight, self.clip, self.tau = critic_weight, kl_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.optimizer, self.weight_decay, self.warmup_updates = optimizer, weight_decay, warmup_updates
         self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns)
@@ -161,6 +170,8 @@ class VlmqModule(L.LightningModule):
         if self.actor_critic is not None:
             return
         self.actor_critic = build_actor_critic(self.settings)
+        if self.kl_weight:
+            self.actor_critic.keep_reference()
         if self.device_mesh is not None:
             from vlmq.train.strategy import shard
 
@@ -215,6 +226,10 @@ class VlmqModule(L.LightningModule):
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
+        if output.kl is not None:
+            moved = masked.sum_over_replies(output.kl, batch.reply, batch.num_replies) / replies
+            loss = loss + self.kl_weight * moved
+            metrics["kl"] = sync.total(float(moved.detach()))
         if targets is not None and known is not None:
             critic_loss = torch.where(
                 known, objective.critic_loss(batch, output, self.agent.critic, targets), 0.0
@@ -462,12 +477,8 @@ class VlmqModule(L.LightningModule):
     # -- checkpoints -----------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        frozen = {
-            f"actor_critic.backbone.{name}"
-            for name, parameter in self.agent.backbone.named_parameters()
-            if not parameter.requires_grad
-        }
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        given = {f"actor_critic.{name}" for name in self.agent.given()}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in given}
         checkpoint["vlmq"] = {
             "settings": self.settings,
             "optimizer": self.optimizer,

@@ -42,13 +42,16 @@ def shard(model: ActorCritic, device_type: str) -> None:
         "mesh": init_device_mesh(device_type, (dist.get_world_size(),)),
         "reshard_after_forward": True,
     }
-    for layers in _layer_lists(model.backbone):
-        for layer in layers:
-            fully_shard(layer, **options)
-    for part in (model.critic, model.target_critic, model.backbone):
+    backbones = [model.backbone] if model.reference is None else [model.backbone, model.reference]
+    for backbone in backbones:
+        for layers in _layer_lists(backbone):
+            for layer in layers:
+                fully_shard(layer, **options)
+    for part in (model.critic, model.target_critic, *backbones):
         fully_shard(part, **options)
-    for method in ("hidden", "logits", "extend"):
-        register_fsdp_forward_method(model.backbone, method)
+    for backbone in backbones:
+        for method in ("hidden", "logits", "extend"):
+            register_fsdp_forward_method(backbone, method)
     for method in ("every", "of_candidates"):
         register_fsdp_forward_method(model.critic, method)
 
