@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from data_episodes import make_episode
+from numpy.typing import NDArray
 
 from vlmq.api import DataError, Episode
 from vlmq.data.batch import build_batch
-from vlmq.data.replay import StreamReplay, TurnReplay
+from vlmq.data.replay import StreamReplay, TurnReplay, held_out
 from vlmq.data.store import EpisodeStore
 from vlmq.model.backbone import Backbone
 from vlmq.model.generate import Sampling
@@ -95,6 +96,26 @@ def test_episodes_that_become_visible_join_and_the_earlier_ones_stay(store: Epis
     after = {text for update in range(8) for text, _ in _drawn(replay, update)}
     assert before < after
     assert (replay.num_episodes, replay.num_turns) == (10, 23)
+
+
+def test_what_is_held_out_is_never_drawn_and_nothing_else_is_missing(store: EpisodeStore) -> None:
+    def kept_apart(index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return held_out(5, 0.4, index)
+
+    parts = [
+        TurnReplay(store, seed=1, stream=0, history="none", fragment_turns=1, among=among)
+        for among in (kept_apart, lambda index: ~kept_apart(index))
+    ]
+    texts = []
+    for replay in parts:
+        replay.show()
+        texts.append({text for update in range(8) for text, _ in _drawn(replay, update)})
+    assert [replay.num_turns for replay in parts] == [len(part) for part in texts]
+    assert sum(replay.num_episodes for replay in parts) == 10
+    assert all(texts)
+    assert not texts[0] & texts[1]
+    share = held_out(5, 0.4, np.arange(10_000)).mean()
+    assert share == pytest.approx(0.4, abs=0.03)
 
 
 @pytest.mark.parametrize(("history", "context"), [("none", 0), (1, 1), ("all", 3)])

@@ -106,10 +106,10 @@ def test_a_run_may_be_cut_and_continued_again_and_again(
         _check_same(run_dir, uninterrupted)
 
 
-def test_a_run_with_muon_and_a_reference_may_be_cut_and_continued(
+def test_a_run_with_everything_that_is_off_by_default_may_be_cut_and_continued(
     small: SmallRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    extras = "--model.optimizer", "muon", "--model.kl_weight", "0.1"
+    extras = "--model.optimizer", "muon", "--model.kl_weight", "0.1", "--data.held_out", "0.3"
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert small.vlmq("fit", whole, *extras) == 0
     assert small.vlmq("fit", cut, *extras, "--trainer.max_steps", "13") == 0
@@ -117,6 +117,10 @@ def test_a_run_with_muon_and_a_reference_may_be_cut_and_continued(
     assert "resume with --model.optimizer muon" in capfd.readouterr().err
     assert small.vlmq("fit", cut, *extras, "--ckpt_path", "last") == 0
     _check_same(cut, whole)
+    measured = [
+        update for update, line in logged(cut).items() if "critic/held_out_explained_variance" in line
+    ]
+    assert measured == [0, 8, 12], "at the beginning of each phase that has a critic"
     moved = [line["train/kl"] for line in logged(cut).values()]
     assert moved[0] < 1e-5 < moved[-1]
 

@@ -74,6 +74,8 @@ def test_the_margin_moves_in_a_straight_line() -> None:
         (Phase("p", 1, fraction=0.0), "fraction is 0.0"),
         (Phase("p", 1, margin_start=-1.0), "margin_updates"),
         (Phase("p", 1, filter="softmax", critic=False), "needs the critic"),
+        (Phase("p", 1, gate=1.5), "gate is 1.5"),
+        (Phase("p", 1, filter="always", gate=0.5), "only a filter that asks the critic waits"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(phase: Phase, said: str) -> None:

@@ -126,6 +126,20 @@ def test_a_detached_critic_leaves_the_trunks_gradients_those_of_fine_tuning(
     assert any(not torch.allclose(found["attached"][n], g, atol=1e-5) for n, g in found["sft"].items())
 
 
+def test_behind_a_closed_gate_every_token_passes(
+    module: Module, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    batch = _batch(tiny_encoder, tiny_turns)
+    waiting = Phase("waiting", 9, filter="binary", margin=1e9, gate=0.5)
+    losses = []
+    for gate_open in (False, True):
+        _at(module, waiting).schedule.gate_open = gate_open
+        losses.append(float(module.training_step(batch, 0).detach()))
+    plain = float(_at(module, WARM_UP).training_step(batch, 0).detach())
+    assert losses[0] == plain
+    assert losses[1] < plain - 1.0, "an open gate lets the filter drop everything; the critic's loss remains"
+
+
 def test_tokens_that_the_filter_drops_pull_at_nothing(
     module: Module, tiny_encoder: Encoder, tiny_turns: Turns
 ) -> None:

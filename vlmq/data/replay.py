@@ -6,11 +6,12 @@ shape, never pictures; two of them, offline and online, are mixed at any ratio f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tensordict import TensorDict
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 from torchrl.data.replay_buffers.samplers import Sampler
@@ -22,6 +23,7 @@ from vlmq.data.store import EpisodeStore
 from vlmq.prompt.window import History, window_start
 
 _REPLAY = counter.purpose("replay")
+_HELD_OUT = counter.purpose("held out")
 
 
 class EpisodeSource(Protocol):
@@ -62,6 +64,12 @@ class CounterSampler(Sampler):
         """Nothing is kept between draws."""
 
 
+def held_out(seed: int, share: float, index: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which episodes the learner never trains on: a `share` of all indices, told by the index alone."""
+    found: NDArray[np.bool_] = counter.uniform(seed, _HELD_OUT, index) < share
+    return found
+
+
 class TurnReplay:
     """A replay over one store: every visible turn is equally likely to start a fragment.
 
@@ -71,12 +79,21 @@ class TurnReplay:
         stream: tells this replay's draws from another's.
         history: context of a reply, see `vlmq.prompt.window`.
         fragment_turns: turns of one fragment; None takes the rest of the episode.
+        among: which episodes it may ever show, by their indices; None for all.
     """
 
     def __init__(
-        self, store: EpisodeStore, *, seed: int, stream: int, history: History, fragment_turns: int | None
+        self,
+        store: EpisodeStore,
+        *,
+        seed: int,
+        stream: int,
+        history: History,
+        fragment_turns: int | None,
+        among: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
     ) -> None:
         self.store = store
+        self._among = among
         self.num_episodes = 0
         self.num_turns = 0
         self._history = history
@@ -88,11 +105,13 @@ class TurnReplay:
     def show(self, below: int | None = None) -> None:
         """Make every stored episode with an index under `below` (or all) visible, in order of index."""
         table = self.store.table
-        visible = table if below is None else table[table["index"] < below]
+        shown = np.full(len(table), True) if below is None else table["index"] < below
+        if self._among is not None:
+            shown &= self._among(table["index"])
+        visible, positions = table[shown], np.flatnonzero(shown)
         if len(visible) == self.num_episodes:
             return
         order = np.argsort(visible["index"], kind="stable")
-        positions = np.flatnonzero(table["index"] < below) if below is not None else np.arange(len(table))
         turns = visible["num_turns"][order].astype(np.int64)
         references = TensorDict(
             {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
-from vlmq.data.replay import EpisodeSource, StreamReplay, TurnReplay
+from vlmq.data.replay import EpisodeSource, StreamReplay, TurnReplay, held_out
 from vlmq.data.store import EpisodeStore
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
@@ -26,6 +26,9 @@ from vlmq.train.arena import Arena
 from vlmq.train.judge import discounted_returns, judge_data
 from vlmq.train.schedule import Schedule
 from vlmq.train.settings import Collect, Evaluation, Online
+
+_HELD_OUT_FRAGMENTS = 64
+"""On which the critic is measured."""
 
 
 class VlmqDataModule(L.LightningDataModule):
@@ -42,6 +45,7 @@ class VlmqDataModule(L.LightningDataModule):
         dataset: folder of the offline episodes; `dataset` in the run's folder by default.
         collect: how to make the dataset where it is missing; null to require it.
         stream: episodes made on demand in place of a dataset.
+        held_out: share of the dataset's episodes that is never trained on: on them the critic is measured.
         online: the agent's own play.
         evaluation: how checkpoints are judged.
         seed: of episodes, sampling and replay; the command line sets it from `seed_everything`.
@@ -59,6 +63,7 @@ class VlmqDataModule(L.LightningDataModule):
         dataset: str | None = None,
         collect: Collect | None = None,
         stream: EpisodeSource | None = None,
+        held_out: float = 0.0,
         online: Online = Online(),
         evaluation: Evaluation = Evaluation(),
         seed: int = 0,
@@ -70,6 +75,13 @@ class VlmqDataModule(L.LightningDataModule):
             raise UserError(
                 f"data.fragment_turns is {fragment_turns}; give at least 1, or null for whole episodes."
             )
+        if not 0.0 <= held_out < 1.0:
+            raise UserError(f"data.held_out is {held_out}; it is a share of the episodes, from 0 to below 1.")
+        if held_out and stream is not None:
+            raise UserError(
+                "data.held_out keeps part of a dataset apart; a stream of fresh episodes needs none."
+            )
+        self.held_out = held_out
         self.env, self.env_args = env, env_args or {}
         self.num_envs, self.workers, self.timeout_s = num_envs, workers, timeout_s
         self.batch_size, self.fragment_turns = batch_size, fragment_turns
@@ -78,6 +90,7 @@ class VlmqDataModule(L.LightningDataModule):
         self._arena = Arena(self._make_player, part=8 * num_envs)
         self._offline: TurnReplay | StreamReplay | None = None
         self._own: TurnReplay | None = None
+        self._judged: Batch | None = None
         self._writer: EpisodeStore | None = None
 
     @property
@@ -130,7 +143,8 @@ class VlmqDataModule(L.LightningDataModule):
             self.collect_dataset(None)
         store = EpisodeStore.open(self.dataset_dir)
         self.check_dataset(store)
-        self._offline = self._replay(store, stream=0)
+        trained = (lambda index: ~held_out(self.seed, self.held_out, index)) if self.held_out else None
+        self._offline = self._replay(store, stream=0, among=trained)
         self._offline.show()
 
     def check_dataset(self, store: EpisodeStore) -> None:
@@ -279,9 +293,37 @@ class VlmqDataModule(L.LightningDataModule):
             EpisodeStore.create(folder, provenance).close()
         sync.barrier()
 
-    def _replay(self, store: EpisodeStore, *, stream: int) -> TurnReplay:
+    def held_out_batch(self) -> Batch:
+        """Fragments of episodes that are never trained on, the same ones at every call."""
+        if self._judged is None:
+            assert isinstance(self._offline, TurnReplay), "there is no dataset to hold anything out of"
+            apart = self._replay(
+                self._offline.store, stream=2, among=lambda index: held_out(self.seed, self.held_out, index)
+            )
+            apart.show()
+            if apart.num_episodes == 0:
+                raise UserError(
+                    f"data.held_out is {self.held_out}, but that keeps none of the {len(apart.store)} episodes "
+                    "apart; raise it."
+                )
+            fragments = self._draw(apart, 0, max(_HELD_OUT_FRAGMENTS, sync.world_size()))
+            self._judged = build_batch(fragments, self.encoder, self.history)
+        return self._judged
+
+    def _replay(
+        self,
+        store: EpisodeStore,
+        *,
+        stream: int,
+        among: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
+    ) -> TurnReplay:
         return TurnReplay(
-            store, seed=self.seed, stream=stream, history=self.history, fragment_turns=self.fragment_turns
+            store,
+            seed=self.seed,
+            stream=stream,
+            history=self.history,
+            fragment_turns=self.fragment_turns,
+            among=among,
         )
 
     def returns(self, gamma: float) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlmq.data.batch import Batch
@@ -49,13 +49,29 @@ def of_update(
             values[f"pass_rate/{name}"] = token["kept"][chosen].mean()
     if "q" in token:
         with_target = token["target"].isfinite()
-        target, unexplained = token["target"][with_target], (token["target"] - token["q"])[with_target]
-        explained = 1.0 - unexplained.var(correction=0) / target.var(correction=0).clamp_min(1e-8)
         values |= {
-            "critic/explained_variance": explained,
+            "critic/explained_variance": _explained(token["q"][with_target], token["target"][with_target]),
             "critic/q_max": token["q"].max() * return_range,
             "critic/advantage_mean": token["advantage"].mean(),
             "critic/advantage_std": token["advantage"].std(correction=0),
             "critic/spread": token["spread"].mean(),
         }
     return {name: float(value) for name, value in values.items()}
+
+
+def explained_variance(
+    q: Float[Tensor, "C A"], targets: Float[Tensor, " A"], known: Bool[Tensor, " A"]
+) -> float:
+    """Share of the targets' variance that the ensemble's mean explains, over all processes' tokens.
+
+    Args:
+        q: of the tokens taken.
+        targets: returns that were observed.
+        known: where there is one.
+    """
+    rows = sync.joined(torch.stack([q.detach().mean(0)[known], targets[known]], -1))
+    return float(_explained(rows[:, 0], rows[:, 1]))
+
+
+def _explained(q: Tensor, target: Tensor) -> Tensor:
+    return 1.0 - (target - q).var(correction=0) / target.var(correction=0).clamp_min(1e-8)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import actor, masked
+from vlmq.loss import actor, filters, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Guide, Sampling
@@ -45,6 +45,9 @@ from vlmq.train.judge import judge, spread
 from vlmq.train.muon import Muon, inner_matrices
 from vlmq.train.objective import Horizon
 from vlmq.train.schedule import Phase, Schedule
+
+_MEASURE_EVERY = 20
+"""Updates between two measurements of the critic on held-out episodes."""
 
 
 class VlmqModule(L.LightningModule):
@@ -146,6 +149,7 @@ class VlmqModule(L.LightningModule):
         self.points: list[Point] = []
         self._started = time.monotonic()
         self.metrics: dict[str, float] = {}
+        self._measured: dict[str, float] = {}
         self.register_buffer("return_range", torch.tensor(1.0))
         self.register_buffer("return_median", torch.tensor(0.0))
         self.register_buffer("return_best", torch.tensor(0.0))
@@ -210,6 +214,23 @@ class VlmqModule(L.LightningModule):
 
     # -- learning --------------------------------------------------------------------------------------------
 
+    @torch.no_grad()
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Every so many updates, measure how much the critic explains of held-out returns; it may open the gate."""
+        phase, data = self.schedule.phase, self._data
+        self._measured = {}
+        if phase is None or not phase.critic or not data.held_out or self.schedule.in_phase % _MEASURE_EVERY:
+            return
+        apart = data.held_out_batch().to(self.device)
+        output = self.agent(apart.inputs, apart.state_row, apart.state_position, apart.tokens)
+        observed = replace(self.horizon, lambda_token=1.0, lambda_turn=1.0, n_turns=None)
+        returns, known = objective.targets(
+            apart, output, self._critic_config, observed, float(self.return_range), self.schedule.made
+        )
+        explained = diagnostics.explained_variance(_critic(output.q), returns, known)
+        self.schedule.gate_open |= phase.gate is not None and explained >= phase.gate
+        self._measured = {"critic/held_out_explained_variance": explained}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         phase = self.schedule.phase
         assert phase is not None
@@ -220,9 +241,12 @@ class VlmqModule(L.LightningModule):
         replies = sync.total(batch.num_replies)
         targets, known = self.targets(batch, output) if phase.critic else (None, None)
         advantages = objective.advantages(batch, output, self._critic_config, targets)
-        weights = token_weights(
-            phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
-        )
+        if phase.gate is None or self.schedule.gate_open:
+            weights = token_weights(
+                phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
+            )
+        else:
+            weights = filters.always(advantages)
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
@@ -357,6 +381,11 @@ class VlmqModule(L.LightningModule):
                     f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
                     f"({interval}); every phase ends with an evaluation, so make it one."
                 )
+            if phase.gate is not None and not data.held_out:
+                raise UserError(
+                    f"phase '{phase.name}' waits for its critic (gate: {phase.gate}), which is measured on held-out "
+                    "episodes; set data.held_out, to 0.1 for instance."
+                )
         if self.schedule.made == 0:
             seen = data.returns(self.horizon.gamma_turn)
             self.return_range.fill_(spread(seen))
@@ -469,6 +498,7 @@ class VlmqModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
+        self.metrics |= self._measured
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
         if every and self.schedule.made % every == 0:
             for logger in self.loggers:

@@ -31,6 +31,8 @@ class Phase:
         margin: threshold of `binary` and `turn_and`, as a fraction of the data's return range; slightly negative.
         margin_start: the margin at the phase's first update, from which it moves to `margin`; null keeps it.
         margin_updates: updates over which it moves.
+        gate: the filter waits, and every token passes, until the critic explains this share of the variance of
+            returns that are held out (`data.held_out`); null does not wait.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
         online: share of each batch that comes from the agent's own play, 0 to 1.
@@ -48,6 +50,7 @@ class Phase:
     margin: float = -0.03
     margin_start: float | None = None
     margin_updates: int = 0
+    gate: float | None = None
     temperature: float = 0.1
     fraction: float = 0.3
     online: float = 0.0
@@ -84,6 +87,7 @@ class Schedule:
             that branches see the same batches.
         entered: whether the phase in progress has been entered (its starting state put in place).
         lines: `line` at the end of each finished phase.
+        gate_open: whether the phase in progress need not wait for its critic any more.
     """
 
     phases: Sequence[Phase]
@@ -93,6 +97,7 @@ class Schedule:
     line: int = 0
     entered: bool = False
     lines: dict[str, int] = field(default_factory=dict)
+    gate_open: bool = False
 
     def __post_init__(self) -> None:
         _check(self.phases)
@@ -127,7 +132,7 @@ class Schedule:
         """Go on to the next phase."""
         assert self.phase is not None
         self.lines[self.phase.name] = self.line
-        self.index, self.in_phase, self.entered = self.index + 1, 0, False
+        self.index, self.in_phase, self.entered, self.gate_open = self.index + 1, 0, False, False
 
     def branch_points(self) -> set[str]:
         """Phases whose end state a later phase starts from."""
@@ -135,7 +140,7 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the phases themselves."""
-        names = ("index", "in_phase", "made", "line", "entered", "lines")
+        names = ("index", "in_phase", "made", "line", "entered", "lines", "gate_open")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -160,6 +165,11 @@ def _check(phases: Sequence[Phase]) -> None:
             raise UserError(f"{where}: fraction is {phase.fraction}; it must be above 0 and at most 1.")
         if phase.margin_start is not None and phase.margin_updates < 1:
             raise UserError(f"{where}: margin_start needs margin_updates, the updates over which it moves.")
+        if phase.gate is not None and not (0.0 < phase.gate < 1.0 and phase.filter not in NO_CRITIC):
+            raise UserError(
+                f"{where}: gate is {phase.gate}; it is a share of the variance, between 0 and 1, and only a filter "
+                "that asks the critic waits for it."
+            )
         if phase.filter not in NO_CRITIC and not phase.critic:
             raise UserError(
                 f"{where}: the filter '{phase.filter}' needs the critic; set critic: true, or one of the filters "
