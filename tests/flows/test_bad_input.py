@@ -285,6 +285,25 @@ def test_a_missing_checkpoint_is_named(say: Say, verb: str) -> None:
     assert "nosuch.ckpt" in say("--ckpt_path", "nosuch.ckpt", verb=verb)
 
 
+class _Code:
+    """What a checkpoint from a stranger may hold."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate"])
+def test_code_in_a_checkpoint_is_never_run(say: Say, trained: Path, tmp_path: Path, verb: str) -> None:
+    content = torch.load(trained, weights_only=True)
+    trace = tmp_path / "it ran"
+    torch.save(content | {"callbacks": _Code(trace)}, tmp_path / "evil.ckpt")
+    assert "damaged, or no checkpoint" in say("--ckpt_path", tmp_path / "evil.ckpt", verb=verb)
+    assert not trace.exists()
+
+
 @pytest.mark.parametrize("verb", ["fit", "validate"])
 def test_a_truncated_checkpoint_is_refused(say: Say, trained: Path, tmp_path: Path, verb: str) -> None:
     data = trained.read_bytes()

@@ -79,7 +79,7 @@ def test_every_update_is_logged_with_its_pass_rate(run_dir: Path) -> None:
 
 def test_checkpoints_of_the_end_and_of_the_best_evaluation_remain(run_dir: Path) -> None:
     last, best = (
-        torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=False)["vlmq"]["schedule"]
+        torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True)["vlmq"]["schedule"]
         for name in ("last", "best")
     )
     assert last["made"] == UPDATES

@@ -35,13 +35,14 @@ def read(path: Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU.
 
     Raises:
-        ModelError: the file is truncated, damaged, or not one of ours.
+        ModelError: the file is truncated, damaged, or not one of ours; code in it is never run.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
         raise ModelError(
-            f"the checkpoint {path} is truncated or damaged; use another one of its folder, or train again."
+            f"the checkpoint {path} is truncated or damaged, or no checkpoint; use another one of its folder, or "
+            "train again."
         ) from error
     if not isinstance(content, dict) or "vlmq" not in content:
         raise ModelError(f"{path} is no vlmq checkpoint; give the path of one that `vlmq fit` wrote.")

@@ -55,6 +55,14 @@ class VlmqTrainer(L.Trainer):
         super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)
         strategy.prepare(self.strategy)
 
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Lightning's own, which takes weights and numbers from a checkpoint and never runs code from it."""
+        super().fit(*args, **{**kwargs, "weights_only": True})
+
+    def validate(self, *args: Any, **kwargs: Any) -> Any:
+        """Lightning's own, as careful with checkpoints as `fit`."""
+        return super().validate(*args, **{**kwargs, "weights_only": True})
+
     def collect(
         self,
         model: VlmqModule,
