@@ -57,11 +57,13 @@ class VlmqTrainer(L.Trainer):
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Lightning's own, which takes weights and numbers from a checkpoint and never runs code from it."""
-        super().fit(*args, **{**kwargs, "weights_only": True})
+        kwargs["weights_only"] = True
+        super().fit(*args, **kwargs)
 
     def validate(self, *args: Any, **kwargs: Any) -> Any:
         """Lightning's own, as careful with checkpoints as `fit`."""
-        return super().validate(*args, **{**kwargs, "weights_only": True})
+        kwargs["weights_only"] = True
+        return super().validate(*args, **kwargs)
 
     def collect(
         self,
