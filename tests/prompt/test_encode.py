@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vlmq.api import ModelError, Observation, Turn
 from vlmq.data.batch import context_row
 from vlmq.prompt import chat
 from vlmq.prompt.encode import Encoder, Row, digest
+from vlmq.prompt.parse import format_reply
 
 Turns = tuple[Turn, ...]
 
@@ -158,6 +160,20 @@ def test_a_digest_sees_ids_pixels_and_order(encoder: Encoder) -> None:
     }  # fmt: skip
     assert len(seen) == 6
     assert digest([a, b], [reply]) == digest([a, b], [reply.copy()])
+
+
+def test_the_tokens_of_the_thoughts_are_told_from_the_rest(encoder: Encoder) -> None:
+    for thoughts in ("the top one is 7", 'say "ä" 🂡 twice'):
+        ids = encoder.reply(format_reply("+", "json", thoughts))
+        chosen = encoder.thoughts(ids)
+        assert chosen.dtype == bool
+        inside = encoder.decode(ids[chosen])
+        assert json.dumps(thoughts, ensure_ascii=False)[1:-1] in inside
+        assert "thoughts" not in inside
+        assert "action" not in inside
+        assert not chosen[-1], "the end token is no thought"
+    assert not encoder.thoughts(encoder.reply(format_reply("+", "json"))).any()
+    assert not encoder.thoughts(encoder.reply('{"thoughts": "no action')).any()
 
 
 @pytest.mark.parametrize("left", [True, False])

@@ -16,6 +16,7 @@ from vlmq.prompt.parse import (
     format_reply,
     instruction,
     parse_agent,
+    thought_span,
 )
 
 FORMATS: tuple[ReplyFormat, ...] = get_args(ReplyFormat)
@@ -99,3 +100,26 @@ def test_the_instruction_shows_a_reply_that_parses(reply_format: ReplyFormat) ->
     shown = instruction(reply_format).removeprefix("Reply: ")
     assert parse_agent(shown, reply_format) == Parsed("...")
     assert instruction("plain") == ""
+
+
+@pytest.mark.parametrize("reply_format", ["tagged", "json"])
+@given(action=ACTIONS, thoughts=st.text(st.characters(exclude_categories=["Cs"])))
+def test_the_span_of_the_thoughts_is_exactly_them(
+    reply_format: ReplyFormat, action: str, thoughts: str
+) -> None:
+    if reply_format == "tagged":
+        action, thoughts = (text.replace("<", "(").replace(">", ")") for text in (action, thoughts))
+    reply = format_reply(action, reply_format, thoughts)
+    start, stop = thought_span(reply, reply_format)
+    assert (
+        reply[start:stop].strip()
+        == (json.dumps(thoughts, ensure_ascii=False)[1:-1] if reply_format == "json" else thoughts).strip()
+    )
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "+", '{"thoughts": "+"}', '{"thoughts": "x", "act": "+"}', "x <action>+"]
+)
+def test_without_an_action_nothing_is_a_thought(reply: str) -> None:
+    assert thought_span(reply, "json") == (0, 0)
+    assert thought_span(reply, "tagged") == (0, 0)

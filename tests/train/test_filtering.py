@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,10 +12,12 @@ from vlmq.api import Turn, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import Output
 from vlmq.prompt.encode import Encoder
+from vlmq.prompt.parse import format_reply
 from vlmq.train.filtering import token_weights
 from vlmq.train.schedule import FilterName, Phase, Schedule
 
 Turns = tuple[Turn, ...]
+NONE = np.zeros(0, np.float32)
 
 
 @pytest.fixture
@@ -62,6 +65,20 @@ def test_turn_and_drops_a_reply_whose_last_token_is_bad(batch: Batch) -> None:
     assert weights[batch.reply == 1].all()
 
 
+def test_thoughts_weigh_what_the_phase_says(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
+    thinking = replace(
+        tiny_turns[0],
+        reply_ids=tiny_encoder.reply(format_reply("+", tiny_encoder.reply_format, "7 < 9")),
+        logprobs=NONE,
+    )
+    batch = build_batch([Fragment((thinking,), 0, 0, None, True)], tiny_encoder, "none")
+    assert 0 < int(batch.thought.sum()) < len(batch.tokens)
+    phase = Phase("p", 1, filter="always", thought_weight=0.25)
+    weights = torch.tensor(_weights(batch, phase, torch.zeros(len(batch.tokens))))
+    assert set(weights[batch.thought].tolist()) == {0.25}
+    assert set(weights[~batch.thought].tolist()) == {1.0}
+
+
 def test_the_margin_moves_in_a_straight_line() -> None:
     phase = Phase("p", 10, margin=-0.03, margin_start=-0.23, margin_updates=4)
     assert [phase.margin_at(u) for u in (0, 2, 4, 9)] == pytest.approx([-0.23, -0.13, -0.03, -0.03])
@@ -74,6 +91,7 @@ def test_the_margin_moves_in_a_straight_line() -> None:
         (Phase("p", 1, fraction=0.0), "fraction is 0.0"),
         (Phase("p", 1, margin_start=-1.0), "margin_updates"),
         (Phase("p", 1, filter="softmax", critic=False), "needs the critic"),
+        (Phase("p", 1, thought_weight=-1.0), "thought_weight is -1.0"),
         (Phase("p", 1, gate=1.5), "gate is 1.5"),
         (Phase("p", 1, filter="always", gate=0.5), "only a filter that asks the critic waits"),
     ],

@@ -59,6 +59,7 @@ class Batch:
         next_state: (A,) state after the token; 0 where there is none.
         next_known: (A,) whether that state was observed.
         next_token: (A,) agent token that follows in the same fragment, -1 where none does.
+        thought: (A,) whether the token belongs to its reply's thoughts.
         behaviour: (A,) log-probability under the policy that acted, NaN where unknown.
         valid: (P,) whether the reply parsed and its action was legal.
         source: (P,) who chose the reply: index into `sources`.
@@ -79,6 +80,7 @@ class Batch:
     next_state: Tensor
     next_known: Tensor
     next_token: Tensor
+    thought: Tensor
     behaviour: Tensor
     valid: Tensor
     source: Tensor
@@ -246,6 +248,7 @@ def _link(rows: list[Row], chains: list[_Chain], fragments: list[Fragment], enco
         next_state=torch.from_numpy(next_state),
         next_known=torch.from_numpy(next_known),
         next_token=torch.from_numpy(next_token),
+        thought=torch.from_numpy(np.concatenate([encoder.thoughts(reply.ids) for reply in replies])),
         behaviour=torch.from_numpy(behaviour.astype(np.float32)),
         valid=torch.tensor([reply.turn.valid for reply in replies]),
         source=torch.tensor([sources.index(reply.turn.source) for reply in replies]),

@@ -28,7 +28,7 @@ from transformers import AutoProcessor
 
 from vlmq.api import ModelError, Observation
 from vlmq.prompt import chat
-from vlmq.prompt.parse import ReplyFormat, instruction
+from vlmq.prompt.parse import ReplyFormat, instruction, thought_span
 
 Pixels = dict[str, NDArray[Any]]
 """What an image processor makes of one picture, without its batch dimension for rows."""
@@ -91,6 +91,7 @@ class Encoder:
         self.prefix_stable = self._is_prefix_stable()
         self._ids: OrderedDict[tuple[Any, ...], NDArray[np.int32]] = OrderedDict()
         self._texts: OrderedDict[bytes, str] = OrderedDict()
+        self._thoughts: OrderedDict[bytes, NDArray[np.bool_]] = OrderedDict()
         self._tables: dict[tuple[int, ...], _PixelTable | None] = {}
         self._stacked: bool | None = None
 
@@ -161,6 +162,21 @@ class Encoder:
             )
             _remember(self._texts, key, text)
         return text
+
+    def thoughts(self, ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Which tokens (n,) of a reply belong to its thoughts; one that holds a part of them does."""
+        key = ids.tobytes()
+        found = self._thoughts.get(key)
+        if found is None:
+            found = np.zeros(len(ids), bool)
+            start, stop = thought_span(self.decode(ids), self.reply_format)
+            if stop > start:
+                ends = np.array([len(self.decode(ids[: count + 1])) for count in range(len(ids))])
+                begins = np.concatenate([[0], ends[:-1]])
+                # A token that only completes a character adds no length.
+                found = (ends > start) & ((begins < stop) | ((begins == ends) & (ends == stop)))
+            _remember(self._thoughts, key, found)
+        return found
 
     def pixels(self, image: NDArray[np.uint8]) -> Pixels:
         """What the image processor makes of one picture of shape (H, W, 3)."""

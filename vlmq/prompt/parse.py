@@ -17,6 +17,7 @@ ReplyFormat = Literal["plain", "tagged", "json"]
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
 _TAGGED = re.compile(r"\A(.*?)<action>([^<>]*)</action>\Z", re.DOTALL)
 _KEYS = {"thoughts", "action"}
+_THOUGHTS = re.compile(r'"thoughts"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,24 @@ def parse_agent(reply: str, reply_format: ReplyFormat) -> Parsed | ParseError:
             return ParseError("no <action>...</action> ends the reply")
         return Parsed(match[2].strip(), match[1].strip())
     return _parse_json(text)
+
+
+def thought_span(reply: str, reply_format: ReplyFormat) -> tuple[int, int]:
+    """Where the thoughts of a reply stand: first character and the one after the last; (0, 0) without any.
+
+    Of a reply in which no action is found nothing is a thought: all of it failed to say one.
+
+    Args:
+        reply: what the agent said, end token excluded.
+        reply_format: see `parse_agent`.
+    """
+    found = parse_agent(reply, reply_format)
+    if isinstance(found, ParseError) or not found.thoughts:
+        return 0, 0
+    if reply_format == "tagged":
+        return 0, reply.index("<action>")
+    match = _THOUGHTS.search(reply)
+    return match.span(1) if match else (0, 0)
 
 
 def format_reply(action: str, reply_format: ReplyFormat, thoughts: str = "") -> str:

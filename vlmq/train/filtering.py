@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,7 +24,9 @@ def token_weights(
     advantages: Float[Tensor, " A"],
     return_median: float,
 ) -> Float[Tensor, " A"]:
-    """f of each agent token of this process's part of the batch.
+    """f of each agent token of this process's part of the batch, times the phase's weight of thoughts.
+
+    Thoughts with a weight of their own: RL4VLM, arXiv 2405.10292.
 
     Args:
         phase: names the filter and its settings.
@@ -33,6 +36,13 @@ def token_weights(
         advantages: A_i, in units of the return range.
         return_median: of the offline data's episodes, in the environment's units.
     """
+    thoughts = torch.where(batch.thought, phase.thought_weight, 1.0)
+    return thoughts * _filtered(phase, update, batch, output, advantages, return_median)
+
+
+def _filtered(
+    phase: Phase, update: int, batch: Batch, output: Output, advantages: Tensor, return_median: float
+) -> Tensor:
     match phase.filter:
         case "always":
             return filters.always(advantages)

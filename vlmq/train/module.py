@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import actor, filters, masked
+from vlmq.loss import actor, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Guide, Sampling
@@ -241,12 +241,11 @@ class VlmqModule(L.LightningModule):
         replies = sync.total(batch.num_replies)
         targets, known = self.targets(batch, output) if phase.critic else (None, None)
         advantages = objective.advantages(batch, output, self._critic_config, targets)
-        if phase.gate is None or self.schedule.gate_open:
-            weights = token_weights(
-                phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
-            )
-        else:
-            weights = filters.always(advantages)
+        if phase.gate is not None and not self.schedule.gate_open:
+            phase = replace(phase, filter="always")
+        weights = token_weights(
+            phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
+        )
         actor_loss = actor.filtered_nll(output.log_probs, weights)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}

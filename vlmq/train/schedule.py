@@ -33,6 +33,7 @@ class Phase:
         margin_updates: updates over which it moves.
         gate: the filter waits, and every token passes, until the critic explains this share of the variance of
             returns that are held out (`data.held_out`); null does not wait.
+        thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
         online: share of each batch that comes from the agent's own play, 0 to 1.
@@ -51,6 +52,7 @@ class Phase:
     margin_start: float | None = None
     margin_updates: int = 0
     gate: float | None = None
+    thought_weight: float = 1.0
     temperature: float = 0.1
     fraction: float = 0.3
     online: float = 0.0
@@ -159,6 +161,8 @@ def _check(phases: Sequence[Phase]) -> None:
             raise UserError(f"{where}: updates is {phase.updates}; give at least 1, or drop the phase.")
         if not 0.0 <= phase.online <= 1.0:
             raise UserError(f"{where}: online is {phase.online}; it is a share of the batch, from 0 to 1.")
+        if phase.thought_weight < 0.0:
+            raise UserError(f"{where}: thought_weight is {phase.thought_weight}; a weight is 0 or more.")
         if phase.temperature <= 0.0:
             raise UserError(f"{where}: temperature is {phase.temperature}; it must be above 0.")
         if not 0.0 < phase.fraction <= 1.0:
