@@ -98,6 +98,14 @@ def test_episodes_that_become_visible_join_and_the_earlier_ones_stay(store: Epis
     assert (replay.num_episodes, replay.num_turns) == (10, 23)
 
 
+def test_a_window_of_rounds_moves_on(store: EpisodeStore) -> None:
+    replay = _replay(store)
+    for first in (0, 4, 2):
+        replay.show(below=first + 4, first=first)
+        drawn = {text for update in range(8) for text, _ in _drawn(replay, update)}
+        assert drawn == {f"task {e}, turn {k} ☃" for e in range(first, first + 4) for k in range(1 + e % 4)}
+
+
 def test_what_is_held_out_is_never_drawn_and_nothing_else_is_missing(store: EpisodeStore) -> None:
     def kept_apart(index: NDArray[np.int64]) -> NDArray[np.bool_]:
         return held_out(5, 0.4, index)

@@ -150,6 +150,23 @@ def test_the_critic_may_choose_among_replies_or_tokens(small: SmallRun, run_dir:
     )  # with a shift like that nothing but the half-trained critic speaks
 
 
+@pytest.mark.parametrize("objective", ["ppo_token", "ppo_reply"])
+def test_ppo_runs_on_its_own_latest_play(small: SmallRun, tmp_path: Path, objective: str) -> None:
+    ppo = {"name": "ppo", "updates": 8, "filter": "always", "objective": objective, "online": 1.0}
+    phases = [{"name": "warmup", "updates": 4, "filter": "always", "critic": False}, ppo]
+    options = (
+        "--model.phases", json.dumps(phases), "--model.critic.value", "turn", "--data.online.rounds", "1",
+        "--data.online.explore", "0", "--data.online.every", "4", "--data.fragment_turns", "null",
+    )  # fmt: skip
+    assert small.vlmq("fit", tmp_path / "run", *options) == 0
+    lines = logged(tmp_path / "run")
+    # The surrogate of standardised advantages is 0 where policy and behaviour agree, and leaves 0 as they part.
+    assert abs(lines[4]["train/actor_loss"]) < 0.5
+    assert lines[7]["train/actor_loss"] != lines[4]["train/actor_loss"]
+    assert set(lines[11]) >= {"pass_rate/model"}
+    assert [row.name for row in read_results(tmp_path / "run" / "results.json")] == ["data", "warmup", "ppo"]
+
+
 def test_another_seed_plays_other_episodes(small: SmallRun, run_dir: Path) -> None:
     policies = ("--data.evaluation.policies", "[random]", "--data.evaluation.final_episodes", "30")
     tables: list[Any] = [

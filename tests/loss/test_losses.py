@@ -136,6 +136,42 @@ def test_log_likelihood_is_computed_in_float32() -> None:
     assert float(value) == pytest.approx(-math.log1p(math.exp(-10)), rel=1e-3)
 
 
+def test_the_surrogate_is_clipped_where_the_ratio_has_gone_too_far_already() -> None:
+    log_ratio = torch.log(torch.tensor([1.0, 1.5, 1.5, 0.5, 0.5])).requires_grad_()
+    advantage = torch.tensor([2.0, 2.0, -2.0, 2.0, -2.0])
+    loss = actor.clipped_surrogate(log_ratio, advantage, 0.2)
+    # gains stop at 1.2 A, losses are felt in full; the same at 0.8 on the other side
+    assert loss.tolist() == pytest.approx([-2.0, -2.4, 3.0, -1.0, 1.6])
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert log_ratio.grad is not None
+    assert log_ratio.grad.tolist() == pytest.approx([-2.0, 0.0, 3.0, -1.0, 0.0])
+
+
+def test_nothing_is_learnt_where_the_behaviour_is_unknown() -> None:
+    log_probs = torch.zeros(3, requires_grad=True)
+    behaviour = torch.tensor([0.0, math.nan, 0.0])
+    ratio = actor.of_replies(log_probs - behaviour, torch.ones(3), torch.tensor([0, 0, 1]), 2)
+    for unknown, log_ratio in ((1, log_probs - behaviour), (2, ratio)):
+        loss = actor.clipped_surrogate(log_ratio, torch.ones(3), 0.2)
+        (gradient,) = torch.autograd.grad(loss.sum(), log_probs, retain_graph=True)
+        assert loss.isfinite().all()
+        assert gradient.isfinite().all()
+        assert int((gradient == 0).sum()) == unknown
+
+
+def test_a_replys_ratio_is_the_product_of_its_tokens() -> None:
+    log_ratio, weights = torch.tensor([0.1, 0.2, -0.4]), torch.tensor([0.5, 1.0, 1.0])
+    whole = actor.of_replies(log_ratio, weights, torch.tensor([0, 0, 1]), 2)
+    assert whole.tolist() == pytest.approx([0.25, 0.25, -0.4])
+
+
+def test_standardised_advantages_have_mean_zero_and_spread_one_over_all_processes() -> None:
+    everywhere = torch.tensor([1.0, 3.0, 5.0, 7.0])
+    both = torch.cat([actor.standardised(part, everywhere) for part in (everywhere[:1], everywhere[1:])])
+    assert float(both.mean()) == pytest.approx(0.0, abs=1e-6)
+    assert float(both.std(correction=0)) == pytest.approx(1.0)
+
+
 def test_each_reply_weighs_the_same_however_long_it_is() -> None:
     values = torch.tensor([1.0, 3.0, 10.0])
     # (1 + 3) / 2 + 10 / 1 = 12

@@ -94,6 +94,7 @@ class TurnReplay:
     ) -> None:
         self.store = store
         self._among = among
+        self._first = 0
         self.num_episodes = 0
         self.num_turns = 0
         self._history = history
@@ -102,15 +103,18 @@ class TurnReplay:
         self._capacity = 0
         self._buffer: TensorDictReplayBuffer | None = None
 
-    def show(self, below: int | None = None) -> None:
-        """Make every stored episode with an index under `below` (or all) visible, in order of index."""
+    def show(self, below: int | None = None, first: int = 0) -> None:
+        """Make every stored episode with an index from `first` and under `below` (or all) visible, in that order."""
         table = self.store.table
-        shown = np.full(len(table), True) if below is None else table["index"] < below
+        shown = table["index"] >= first
+        if below is not None:
+            shown &= table["index"] < below
         if self._among is not None:
             shown &= self._among(table["index"])
         visible, positions = table[shown], np.flatnonzero(shown)
-        if len(visible) == self.num_episodes:
+        if (len(visible), first) == (self.num_episodes, self._first):
             return
+        self._first = first
         order = np.argsort(visible["index"], kind="stable")
         turns = visible["num_turns"][order].astype(np.int64)
         references = TensorDict(

@@ -286,7 +286,8 @@ class VlmqDataModule(L.LightningDataModule):
             )
             self._play_into(folder, policy, missing, "own play", "model", "playing")
             store.refresh()
-        self._own.show((number + 1) * size)
+        kept = number + 1 if self.online.rounds is None else self.online.rounds
+        self._own.show((number + 1) * size, max(0, number + 1 - kept) * size)
 
     def _make_store(self, folder: Path, provenance: dict[str, Any]) -> None:
         if sync.rank() == 0 and not (folder / "meta.json").is_file():

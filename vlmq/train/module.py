@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import actor, masked
+from vlmq.loss import masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Guide, Sampling
@@ -246,7 +246,7 @@ class VlmqModule(L.LightningModule):
         weights = token_weights(
             phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
         )
-        actor_loss = actor.filtered_nll(output.log_probs, weights)
+        actor_loss = objective.actor_loss(phase, batch, output, weights, advantages)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
         if output.kl is not None:

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from vlmq import counter
 from vlmq.data.batch import Batch
-from vlmq.loss import bins, critic, masked, returns
+from vlmq.loss import actor, bins, critic, masked, returns
 from vlmq.model.actor_critic import Output
 from vlmq.model.heads import CriticConfig, CriticHead
+from vlmq.rollout import sync
+from vlmq.train.schedule import Phase
 
 _SUBSET = counter.purpose("critics of a target")
 
@@ -88,6 +90,26 @@ def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) 
     if config.conservative:
         loss = loss + config.conservative * critic.conservative(_there(output.every_q), batch.tokens)
     return loss
+
+
+def actor_loss(phase: Phase, batch: Batch, output: Output, weights: Tensor, advantages: Tensor) -> Tensor:
+    """Loss of the actor (A,) at each of the agent's tokens.
+
+    Args:
+        phase: names the objective.
+        batch: this process's part.
+        output: of its forward.
+        weights: f(A_i).
+        advantages: A_i.
+    """
+    if phase.objective == "filter":
+        return actor.filtered_nll(output.log_probs, weights)
+    standard = actor.standardised(advantages, sync.joined(advantages))
+    log_ratio = output.log_probs - batch.behaviour
+    if phase.objective == "ppo_token":
+        return weights * actor.clipped_surrogate(log_ratio, standard, phase.clip)
+    whole = actor.of_replies(log_ratio, weights, batch.reply, batch.num_replies)
+    return actor.clipped_surrogate(whole, standard, phase.clip)
 
 
 def advantages(batch: Batch, output: Output, config: CriticConfig, wanted: Tensor | None) -> Tensor:

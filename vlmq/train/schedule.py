@@ -12,6 +12,7 @@ from vlmq.api import UserError
 FilterName = Literal[
     "always", "binary", "exp", "softmax", "top_fraction", "turn_and", "success", "above_median"
 ]
+ObjectiveName = Literal["filter", "ppo_token", "ppo_reply"]
 NO_CRITIC: tuple[FilterName, ...] = ("always", "success", "above_median")
 """Filters that ask nothing of the critic."""
 
@@ -28,6 +29,9 @@ class Phase:
             `exp` weights tokens by exp(advantage / temperature), at most 20; `softmax` by the same, divided by
             its mean over the batch; `top_fraction` keeps the best tokens of each batch; `success` keeps
             successful episodes, `above_median` those whose return exceeds the offline data's median.
+        objective: `filter` is fine-tuning on the tokens the filter keeps. For comparison, on the agent's own play:
+            `ppo_token`, PPO with one ratio a token, and `ppo_reply`, with one a reply.
+        clip: how far PPO's ratio may move from 1.
         margin: threshold of `binary` and `turn_and`, as a fraction of the data's return range; slightly negative.
         margin_start: the margin at the phase's first update, from which it moves to `margin`; null keeps it.
         margin_updates: updates over which it moves.
@@ -48,6 +52,8 @@ class Phase:
     name: str
     updates: int
     filter: FilterName = "binary"
+    objective: ObjectiveName = "filter"
+    clip: float = 0.2
     margin: float = -0.03
     margin_start: float | None = None
     margin_updates: int = 0
@@ -161,6 +167,15 @@ def _check(phases: Sequence[Phase]) -> None:
             raise UserError(f"{where}: updates is {phase.updates}; give at least 1, or drop the phase.")
         if not 0.0 <= phase.online <= 1.0:
             raise UserError(f"{where}: online is {phase.online}; it is a share of the batch, from 0 to 1.")
+        if phase.objective != "filter" and not (
+            phase.online > 0.0 and phase.critic and phase.filter == "always"
+        ):
+            raise UserError(
+                f"{where}: objective '{phase.objective}' learns from the agent's own play with a critic and without a "
+                "filter; set online above 0 (1 for plain PPO), critic: true, filter: always."
+            )
+        if phase.clip <= 0.0:
+            raise UserError(f"{where}: clip is {phase.clip}; it must be above 0.")
         if phase.thought_weight < 0.0:
             raise UserError(f"{where}: thought_weight is {phase.thought_weight}; a weight is 0 or more.")
         if phase.temperature <= 0.0:

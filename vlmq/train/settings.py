@@ -38,12 +38,18 @@ class Online:
         every: updates between rounds.
         temperature: of the sampling.
         explore: probability that a turn is played by a random legal action.
+        rounds: latest rounds of own play that batches are drawn from; null for all, 1 for PPO.
     """
 
     episodes: int = 32
     every: int = 10
     temperature: float = 1.0
     explore: float = 0.05
+    rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds is not None and self.rounds < 1:
+            raise UserError(f"online.rounds is {self.rounds}; give at least 1, or null for all.")
 
 
 @dataclass(frozen=True)
