@@ -23,6 +23,8 @@ Learn and measure (a yaml file says with which model, environment and data)
   validate  --config FILE      play with a trained agent, and print how often it succeeds
   collect   --config FILE      play and record episodes, to learn from later
 
+  report    RUN                see a run's episodes as its critic does, on one page (HTML)
+
 Look around
   envs      [list | show ID]                      the environments installed here
   configs   [list | show NAME | copy NAME [DEST]] the configurations that ship with vlmq
@@ -53,6 +55,16 @@ usage: vlmq configs [list | show NAME | copy NAME [DEST]]
   copy NAME [DEST]  copy one for you to edit: to DEST, or to configs/NAME.yaml below this folder
 
 Every NAME works at once, without a copy: vlmq fit --config NAME
+"""
+
+REPORT_HELP = """\
+usage: vlmq report RUN [--checkpoint NAME] [--episodes N] [--open]
+
+Writes RUN/report.html: results, learning curve, and episodes with every token coloured by its advantage.
+
+  --checkpoint NAME  last (the default), best, or a file: whose critic judges
+  --episodes N       how many of the agent's own play and of the dataset, 12 each by default
+  --open             show the page in the browser
 """
 
 DATA_HELP = """\
@@ -234,6 +246,38 @@ def _configs_copy(args: list[str]) -> int:
     return 0
 
 
+# report
+
+
+def _report(args: list[str]) -> int:
+    if not args or _asks_for_help(args):
+        print(REPORT_HELP, end="")
+        return 0
+    options, runs = {"--checkpoint": "last", "--episodes": "12"}, []
+    show, rest = "--open" in args, [arg for arg in args if arg != "--open"]
+    while rest:
+        word, _, value = rest.pop(0).partition("=")
+        if word in options:
+            if not value and not rest:
+                return _wrong(f"`vlmq report` wants a value after {word}.")
+            options[word] = value or rest.pop(0)
+        else:
+            runs.append(word)
+    if len(runs) != 1 or runs[0].startswith("-"):
+        return _wrong("`vlmq report` takes one run's folder, --checkpoint, --episodes and --open.")
+    if not options["--episodes"].isdigit():
+        return _wrong(f"--episodes is '{options['--episodes']}'; give a whole number.")
+    from vlmq.train.look import write_page
+
+    path = write_page(runs[0], checkpoint_name=options["--checkpoint"], episodes=int(options["--episodes"]))
+    print(f"wrote {path}")
+    if show:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
 # data
 
 
@@ -282,6 +326,7 @@ _VERBS: dict[str, Verb] = {
     "fit": _train("fit"),
     "validate": _train("validate"),
     "collect": _train("collect"),
+    "report": _report,
     "envs": _envs,
     "configs": _configs,
     "data": _data,

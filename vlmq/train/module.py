@@ -511,6 +511,7 @@ class VlmqModule(L.LightningModule):
         checkpoint["vlmq"] = {
             "settings": self.settings,
             "optimizer": self.optimizer,
+            "horizon": asdict(self.horizon),
             "schedule": self.schedule.state_dict(),
             "phases": [phase.name for phase in self.schedule.phases],
             "fingerprint": self.encoder.fingerprint,
