@@ -159,6 +159,10 @@ class TableEncoder:
         """One token."""
         return Segment(np.array([len(WORDS) + int(observation.text)], np.int32), None, 0)
 
+    def thoughts(self, ids: np.ndarray) -> np.ndarray:
+        """Nothing here is a thought."""
+        return np.zeros(len(ids), bool)
+
     def collate(self, rows: list[Row], *, left: bool) -> dict[str, Tensor]:
         """Pad on the right."""
         ids = torch.zeros((len(rows), max(len(row.ids) for row in rows)), dtype=torch.long)
