@@ -230,3 +230,17 @@ def test_the_learner_sees_the_ids_and_pixels_that_the_actor_saw(
 
 def _bytes(ids: np.ndarray, pixels: tuple[dict[str, np.ndarray], ...]) -> tuple[bytes, bytes]:
     return ids.astype(np.int32).tobytes(), b"".join(p["pixel_values"].tobytes() for p in pixels)
+
+
+def test_the_last_places_of_a_batch_are_drawn_by_priority(store: EpisodeStore) -> None:
+    replay = _replay(store)
+    replay.show()
+    replay.priorities.rate(np.arange(replay.num_turns), np.zeros(replay.num_turns, np.float32))
+    replay.priorities.rate(np.array([5]), np.ones(1, np.float32))
+    before = _drawn(replay, 3, 16)
+    fragments = replay.sample(3, 16, range(16), by_priority=6)
+    origins = [fragment.origin for fragment in fragments]
+    assert [o.uniform for o in origins if o is not None] == [True] * 10 + [False] * 6
+    assert {o.place for o in origins[10:] if o is not None} == {5}
+    after = [(f.turns[f.skip].observation.text, f.first_turn + f.skip) for f in fragments]
+    assert after[:10] == before[:10]

@@ -186,7 +186,7 @@ def test_episodes_do_not_depend_on_how_many_environments_play(
 ) -> None:
     pytest.importorskip("vlmq_env_example")
     sampling = Sampling(6, temperature, tiny_encoder.end_id, tiny_encoder.pad_id, tiny_encoder.banned_ids)
-    policy = ModelPolicy(tiny_backbone, tiny_encoder, sampling, seed=3, explore=0.3)
+    policy = ModelPolicy(tiny_backbone, tiny_encoder, sampling, seed=3, explore=(0.3, 0.3))
     two, _ = _play("example/Memory-v0", tiny_encoder, policy, range(7), num_envs=2)
     five, _ = _play("example/Memory-v0", tiny_encoder, policy, range(7), num_envs=5)
     assert [_facts(episode) for episode in two] == [_facts(episode) for episode in five]

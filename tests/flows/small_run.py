@@ -37,7 +37,7 @@ model:
     - {{name: warmup, updates: 4, filter: always}}
     - {{name: sft, updates: 4, filter: always, critic: false, start_from: warmup, baseline: true}}
     - {{name: afsft_offline, updates: 4, start_from: warmup}}
-    - {{name: afsft_online, updates: 8, online: 0.5}}
+    - {{name: afsft_online, updates: 8, priority: 0.25, online: 0.5}}
 data:
   env: cards/NumberLine-v0
   env_args: {{variation: false}}

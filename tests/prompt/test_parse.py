@@ -100,6 +100,8 @@ def test_the_instruction_shows_a_reply_that_parses(reply_format: ReplyFormat) ->
     shown = instruction(reply_format).removeprefix("Reply: ")
     assert parse_agent(shown, reply_format) == Parsed("...")
     assert instruction("plain") == ""
+    asked = instruction(reply_format, thoughts=True).removeprefix("Reply: ")
+    assert parse_agent(asked, reply_format) == Parsed("...", "...")
 
 
 @pytest.mark.parametrize("reply_format", ["tagged", "json"])

@@ -246,6 +246,16 @@ def test_targets_that_rest_on_a_state_nobody_saw_are_left_out(
     assert all(float(gradient.abs().max()) == 0.0 for gradient in gradients)
 
 
+def test_replies_drawn_by_priority_do_not_teach_the_critic(
+    module: Module, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    batch = _batch(tiny_encoder, tiny_turns[:2])
+    lengths = [len(turn.reply_ids) for turn in tiny_turns[:2]]
+    by_priority = replace(batch, uniform=torch.tensor([True, False]))
+    _, known = _targets(module, by_priority)
+    assert known == [True] * lengths[0] + [False] * lengths[1]
+
+
 def test_padding_never_changes_the_loss(module: Module, tiny_encoder: Encoder, tiny_turns: Turns) -> None:
     batch = _batch(tiny_encoder, tiny_turns[:3], terminated=False)
     wide = copy.deepcopy(batch)

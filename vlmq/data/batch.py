@@ -20,6 +20,21 @@ from vlmq.prompt.encode import Encoder, Row, Segment
 from vlmq.prompt.window import History, window_start
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a fragment was drawn from.
+
+    Attributes:
+        replay: the stream of the replay that drew it.
+        place: of its first trained turn in that replay.
+        uniform: whether it was drawn uniformly; what is drawn by priority does not teach the critic.
+    """
+
+    replay: int
+    place: int
+    uniform: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Fragment:
     """Consecutive turns of one episode, with what is needed to read and to bootstrap them.
@@ -32,6 +47,7 @@ class Fragment:
         terminated: whether the episode terminated at the last turn.
         success: whether the whole episode succeeded.
         episode_return: undiscounted return of the whole episode.
+        origin: where it was drawn from, None where no replay drew it.
     """
 
     turns: tuple[Turn, ...]
@@ -41,6 +57,7 @@ class Fragment:
     terminated: bool
     success: bool = False
     episode_return: float = 0.0
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +83,9 @@ class Batch:
         turn: (P,) turn index within the episode.
         success: (P,) whether the reply's episode succeeded.
         episode_return: (P,) undiscounted return of the reply's episode.
+        uniform: (P,) whether the reply was drawn uniformly, and teaches the critic too.
+        replay: (P,) stream of the replay that drew it, -1 for none.
+        place: (P,) of its turn in that replay.
         sources: names of the codes.
     """
 
@@ -87,6 +107,9 @@ class Batch:
     turn: Tensor
     success: Tensor
     episode_return: Tensor
+    uniform: Tensor
+    replay: Tensor
+    place: Tensor
     sources: tuple[str, ...]
 
     @property
@@ -228,6 +251,11 @@ def _link(rows: list[Row], chains: list[_Chain], fragments: list[Fragment], enco
             extra_row.append(bootstrap[0])
             extra_position.append(bootstrap[1])
 
+    origins = [
+        (fragment.origin or Origin(-1, 0, True), offset)
+        for fragment, (chain, _, _) in zip(fragments, chains, strict=True)
+        for offset in range(len(chain))
+    ]
     whole = [fragment for fragment, (chain, _, _) in zip(fragments, chains, strict=True) for _ in chain]
     sources = tuple(sorted({reply.turn.source for reply in replies}))
     behaviour = np.concatenate(
@@ -255,5 +283,8 @@ def _link(rows: list[Row], chains: list[_Chain], fragments: list[Fragment], enco
         turn=torch.tensor([reply.turn_index for reply in replies]),
         success=torch.tensor([fragment.success for fragment in whole]),
         episode_return=torch.tensor([fragment.episode_return for fragment in whole], dtype=torch.float32),
+        uniform=torch.tensor([origin.uniform for origin, _ in origins]),
+        replay=torch.tensor([origin.replay for origin, _ in origins]),
+        place=torch.tensor([origin.place + offset for origin, offset in origins]),
         sources=sources,
     )

@@ -7,6 +7,7 @@ shape, never pictures; two of them, offline and online, are mixed at any ratio f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,11 +19,13 @@ from torchrl.data.replay_buffers.samplers import Sampler
 
 from vlmq import counter
 from vlmq.api import DataError, Episode
-from vlmq.data.batch import Fragment
+from vlmq.data.batch import Fragment, Origin
+from vlmq.data.priority import Priorities
 from vlmq.data.store import EpisodeStore
 from vlmq.prompt.window import History, window_start
 
 _REPLAY = counter.purpose("replay")
+_PRIORITY = counter.purpose("replay by priority")
 _HELD_OUT = counter.purpose("held out")
 
 
@@ -35,16 +38,33 @@ class EpisodeSource(Protocol):
 
 
 class CounterSampler(Sampler):
-    """Uniform sampling with replacement at places named by (seed, stream, update, place in the batch)."""
+    """Sampling with replacement, uniform or by priority; draws are named by (seed, stream, update, place in the batch).
 
-    def __init__(self, seed: int, stream: int) -> None:
+    Args:
+        seed: of the run.
+        stream: tells this replay's draws from another's.
+        priorities: of the turns.
+
+    Attributes:
+        update: that draws.
+        by_priority: how many of the batch's last places are drawn by priority.
+    """
+
+    def __init__(self, seed: int, stream: int, priorities: Priorities) -> None:
         super().__init__()
-        self.seed, self.stream, self.update = seed, stream, 0
+        self.seed, self.stream, self.update, self.by_priority = seed, stream, 0, 0
+        self._priorities = priorities
 
     def sample(self, storage: Any, batch_size: int) -> tuple[torch.Tensor, dict[str, Any]]:
         """Places in the storage, for the present update."""
-        draw = counter.uniform(self.seed, _REPLAY, self.stream, self.update, np.arange(batch_size))
-        return torch.from_numpy((draw * len(storage)).astype(np.int64)), {}
+        places = np.arange(batch_size)
+        draw = counter.uniform(self.seed, _REPLAY, self.stream, self.update, places)
+        drawn = (draw * len(storage)).astype(np.int64)
+        if self.by_priority:
+            last = places[-self.by_priority :]
+            draw = counter.uniform(self.seed, _PRIORITY, self.stream, self.update, last)
+            drawn[last] = self._priorities.draw(draw)
+        return torch.from_numpy(drawn), {}
 
     def state_dict(self) -> dict[str, Any]:
         """The update it stands at."""
@@ -99,7 +119,9 @@ class TurnReplay:
         self.num_turns = 0
         self._history = history
         self._fragment_turns = fragment_turns
-        self._sampler = CounterSampler(seed, stream)
+        self.stream = stream
+        self.priorities = Priorities()
+        self._sampler = CounterSampler(seed, stream, self.priorities)
         self._capacity = 0
         self._buffer: TensorDictReplayBuffer | None = None
 
@@ -121,21 +143,29 @@ class TurnReplay:
             {
                 "episode": torch.from_numpy(np.repeat(positions[order], turns)),
                 "turn": torch.from_numpy(np.arange(turns.sum()) - np.repeat(turns.cumsum() - turns, turns)),
+                "place": torch.arange(int(turns.sum())),
             },
             batch_size=[int(turns.sum())],
         )
         self._fill(references)
+        self.priorities.show(visible["index"][order].astype(np.int64), turns)
         self.num_episodes, self.num_turns = len(visible), int(turns.sum())
 
-    def sample(self, update: int, count: int, places: Sequence[int]) -> list[Fragment]:
-        """Of the `count` fragments that update `update` draws, those at `places`."""
+    def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:
+        """Of the `count` fragments that update `update` draws, the last `by_priority` ones so, those at `places`."""
         if self._buffer is None or self.num_turns == 0:
             raise DataError(
                 f"{self.store.path}: the replay is empty; collect episodes first (`vlmq collect`)."
             )
-        self._sampler.update = update
+        self._sampler.update, self._sampler.by_priority = update, by_priority
         drawn = self._buffer.sample(count)
-        return [self._read(int(drawn["episode"][place]), int(drawn["turn"][place])) for place in places]
+        return [
+            replace(
+                self._read(int(drawn["episode"][place]), int(drawn["turn"][place])),
+                origin=Origin(self.stream, int(drawn["place"][place]), place < count - by_priority),
+            )
+            for place in places
+        ]
 
     def _fill(self, references: TensorDict) -> None:
         size = references.batch_size[0]
@@ -165,7 +195,7 @@ class StreamReplay:
         self._source = source
         self._history = history
 
-    def sample(self, update: int, count: int, places: Sequence[int]) -> list[Fragment]:
+    def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:
         """Of the `count` whole episodes that update `update` sees, those at `places`."""
         episodes = [self._source.episode(update * count + place) for place in places]
         return [

@@ -19,7 +19,15 @@ def sum_over_replies(values: Float[Tensor, " A"], reply: Int[Tensor, " A"], num_
         reply: index in [0, num_replies) of the reply a token belongs to.
         num_replies: replies in this batch on this process.
     """
-    return (values / reply_lengths(reply, num_replies)[reply]).sum()
+    return mean_of_replies(values, reply, num_replies).sum()
+
+
+def mean_of_replies(
+    values: Float[Tensor, " A"], reply: Int[Tensor, " A"], num_replies: int
+) -> Float[Tensor, " R"]:
+    """Mean over each reply's tokens."""
+    shares = values / reply_lengths(reply, num_replies)[reply]
+    return shares.new_zeros(num_replies).index_add(0, reply, shares)
 
 
 def reply_lengths(reply: Int[Tensor, " A"], num_replies: int) -> Float[Tensor, " R"]:

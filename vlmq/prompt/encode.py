@@ -61,6 +61,7 @@ class Encoder:
     Args:
         processor: a Hugging Face processor with a chat template, a tokenizer and an image processor.
         reply_format: the form of the replies, said in the first prompt of a window.
+        thoughts: whether the prompt asks for thoughts before the action.
 
     Attributes:
         end_id: the token that ends a reply; it is an action of the agent like any other.
@@ -70,11 +71,11 @@ class Encoder:
         prefix_stable: whether the chat template renders a prompt the same when turns follow it.
     """
 
-    def __init__(self, processor: Any, reply_format: ReplyFormat = "json") -> None:
+    def __init__(self, processor: Any, reply_format: ReplyFormat = "json", *, thoughts: bool = False) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.reply_format = reply_format
-        self._instruction = instruction(reply_format)
+        self._instruction = instruction(reply_format, thoughts)
         if not getattr(processor, "chat_template", None) and not getattr(
             self.tokenizer, "chat_template", None
         ):
@@ -97,7 +98,12 @@ class Encoder:
 
     @classmethod
     def load(
-        cls, path: str | Path, reply_format: ReplyFormat = "json", *, trust_remote_code: bool = False
+        cls,
+        path: str | Path,
+        reply_format: ReplyFormat = "json",
+        *,
+        thoughts: bool = False,
+        trust_remote_code: bool = False,
     ) -> Encoder:
         """Load the processor of a model directory or Hub id; pictures are always processed by Pillow."""
         try:
@@ -114,7 +120,7 @@ class Encoder:
                 f"{path}: its processor is {type(processor).__name__}, without images; "
                 "choose a vision-language model."
             )
-        return cls(processor, reply_format)
+        return cls(processor, reply_format, thoughts=thoughts)
 
     # -- to tokens -----------------------------------------------------------------------------------------
 

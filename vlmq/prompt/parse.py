@@ -83,13 +83,11 @@ def format_reply(action: str, reply_format: ReplyFormat, thoughts: str = "") -> 
     return json.dumps(fields, ensure_ascii=False)
 
 
-def instruction(reply_format: ReplyFormat) -> str:
-    """What the prompt says of the reply's form; empty for `plain`."""
-    return {
-        "plain": "",
-        "tagged": "Reply: <action>...</action>",
-        "json": 'Reply: {"action": "..."}',
-    }[reply_format]
+def instruction(reply_format: ReplyFormat, thoughts: bool = False) -> str:
+    """What the prompt says of the reply's form; empty for `plain`, which has no place for thoughts."""
+    if reply_format == "plain":
+        return ""
+    return f"Reply: {format_reply('...', reply_format, '...' if thoughts else '')}"
 
 
 def _parse_json(text: str) -> Parsed | ParseError:

@@ -20,6 +20,7 @@ from vlmq.rollout.corrupt import corrupt
 
 _SAMPLING = counter.purpose("sampling")
 _CHOICE = counter.purpose("scripted choice")
+_RATE = counter.purpose("exploration rate")
 
 
 @dataclass(eq=False)
@@ -70,7 +71,8 @@ class ModelPolicy:
         encoder: the one that made the contexts.
         sampling: how to draw.
         seed: of the sampling noise.
-        explore: probability that a turn is played by a random legal action instead, well formed.
+        explore: probability that a turn is played by a random legal action instead, well formed; each episode has
+            its own between these two.
         guide: the critic, where it shall have a say in the sampling.
         best_of: replies drawn for each context, of which the one that the guide finds worth most is given.
         anyone: see `sample_replies`. A process with nothing to sample while another samples runs the model
@@ -86,7 +88,7 @@ class ModelPolicy:
         sampling: Sampling,
         *,
         seed: int,
-        explore: float = 0.0,
+        explore: tuple[float, float] = (0.0, 0.0),
         guide: Guide | None = None,
         best_of: int = 1,
         anyone: Callable[[bool], bool] = bool,
@@ -126,10 +128,14 @@ class ModelPolicy:
         return [Reply(ids[i], logprobs[i], "model") for i in best]
 
     def _exploration(self, context: Context) -> Reply | None:
-        if self._explore == 0.0 or context.random_action is None:
+        low, high = self._explore
+        if high == 0.0 or context.random_action is None:
             return None
+        rate = low
+        if high > low:
+            rate += (high - low) * float(counter.uniform(self._seed, _RATE, context.episode))
         draw = float(counter.uniform(self._seed, _CHOICE, context.episode, context.turn))
-        if draw >= self._explore:
+        if draw >= rate:
             return None
         text = format_reply(context.random_action, self._encoder.reply_format)
         return scripted_reply(self._encoder.reply(text), "random")

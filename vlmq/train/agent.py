@@ -32,6 +32,7 @@ class Agent:
         self.encoder = Encoder.load(
             locate(self.settings["backbone"]),
             self.settings["reply_format"],
+            thoughts=self.settings["thoughts"],
             trust_remote_code=self.settings["trust_remote_code"],
         )
         self.model = build_actor_critic(self.settings)

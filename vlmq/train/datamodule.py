@@ -10,7 +10,9 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
@@ -24,9 +26,12 @@ from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Policy, ScriptedPolicy
 from vlmq.train.arena import Arena
 from vlmq.train.judge import discounted_returns, judge_data
+from vlmq.train.ownplay import Explore, OwnPlay
 from vlmq.train.schedule import Schedule
 from vlmq.train.settings import Collect, Evaluation, Online
 
+_OFFLINE, _OWN, _APART = range(3)
+"""Streams of the replays' draws."""
 _HELD_OUT_FRAGMENTS = 64
 """On which the critic is measured."""
 
@@ -89,7 +94,8 @@ class VlmqDataModule(L.LightningDataModule):
         self.online, self.evaluation, self.seed = online, evaluation, seed
         self._arena = Arena(self._make_player, part=8 * num_envs)
         self._offline: TurnReplay | StreamReplay | None = None
-        self._own: TurnReplay | None = None
+        self._own: OwnPlay | None = None
+        self._own_priorities: dict[str, Any] | None = None
         self._judged: Batch | None = None
         self._writer: EpisodeStore | None = None
 
@@ -144,7 +150,7 @@ class VlmqDataModule(L.LightningDataModule):
         store = EpisodeStore.open(self.dataset_dir)
         self.check_dataset(store)
         trained = (lambda index: ~held_out(self.seed, self.held_out, index)) if self.held_out else None
-        self._offline = self._replay(store, stream=0, among=trained)
+        self._offline = self._replay(store, stream=_OFFLINE, among=trained)
         self._offline.show()
 
     def check_dataset(self, store: EpisodeStore) -> None:
@@ -158,6 +164,12 @@ class VlmqDataModule(L.LightningDataModule):
             raise DataError(
                 f"the dataset {self.dataset_dir} holds replies of another tokenizer than "
                 f"{self._learner.settings['backbone']}'s; collect it again, or choose the model it was made with."
+            )
+        form = store.provenance.get("reply_format")
+        if form not in (None, self.encoder.reply_format):
+            raise DataError(
+                f"the dataset {self.dataset_dir} holds {form} replies, but model.reply_format is "
+                f"{self.encoder.reply_format}; set one to the other, or data.dataset to another folder."
             )
         env = store.provenance.get("env")
         if env is not None and self.env is not None and env != self.env:
@@ -246,48 +258,64 @@ class VlmqDataModule(L.LightningDataModule):
         if phase is None:
             return None
         schedule: Schedule = self._learner.schedule
-        own = round(self.batch_size * phase.online)
+        own = phase.own_fragments(self.batch_size)
         if own:
-            self._collect_round(schedule.round(self.online.every))
+            trained = schedule.trained_on_own(self.batch_size)
+            self._own_play().collect(schedule.round(self.online.every) + 1, trained)
         if max(own, self.batch_size - own) < sync.world_size():
             raise UserError(
                 f"a batch of {self.batch_size} fragments over {sync.world_size()} processes leaves some without; "
                 "raise data.batch_size."
             )
-        fragments = self._draw(self._offline, schedule.line, self.batch_size - own)
-        fragments += self._draw(self._own, schedule.line, own)
+        fragments = self._draw(self._offline, schedule.line, self.batch_size - own, phase.priority)
+        fragments += self._draw(self._own.replay if self._own else None, schedule.line, own, phase.priority)
         if not phase.critic:
             # Nothing is bootstrapped, so no following prompt needs to be encoded.
             fragments = [replace(fragment, following=None) for fragment in fragments]
         return build_batch(fragments, self.encoder, self.history)
 
-    def _draw(self, replay: TurnReplay | StreamReplay | None, update: int, count: int) -> list[Fragment]:
+    def _draw(
+        self, replay: TurnReplay | StreamReplay | None, update: int, count: int, priority: float = 0.0
+    ) -> list[Fragment]:
         if count == 0:
             return []
         assert replay is not None
-        return replay.sample(update, count, sync.my_share(range(count)))
+        return replay.sample(update, count, sync.my_share(range(count)), round(count * priority))
 
-    def _collect_round(self, number: int) -> None:
-        """Make the rounds of own play up to `number` visible, playing what the store does not hold yet.
+    def rate(self, batch: Batch, advantages: Tensor) -> float:
+        """Note how much the actor may still gain from a batch's replies.
 
-        After an interrupt the store may hold more than the checkpoint knows of: it is used, not played again.
+        Args:
+            batch: this process's part.
+            advantages: (P,) of its replies; their positive part counts.
+
+        Returns:
+            The share of the rated turns with a priority above zero.
         """
-        folder = self.run_dir / "replay"
-        self._make_store(folder, {"env": self.env, "tokenizer": self.encoder.fingerprint})
+        rows = torch.stack([batch.replay.double(), batch.place.double(), advantages.double()], -1)
+        replay, place, advantage = sync.joined(rows.cpu()).numpy().T
+        shown = [r for r in (self._offline, self._own and self._own.replay) if isinstance(r, TurnReplay)]
+        for one in shown:
+            drawn = replay == one.stream
+            one.priorities.rate(place[drawn].astype(np.int64), advantage[drawn].astype(np.float32))
+        return float(np.mean([one.priorities.positive for one in shown]))
+
+    def _own_play(self) -> OwnPlay:
         if self._own is None:
-            self._own = self._replay(EpisodeStore.open(folder), stream=1)
-        store, size = self._own.store, self.online.episodes
-        store.refresh()
-        wanted = range(number * size, (number + 1) * size)
-        missing = [index for index in wanted if store.position_of(index) is None]
-        if missing:
-            policy = self._learner.policy(
-                temperature=self.online.temperature, seed=self.seed, explore=self.online.explore
-            )
-            self._play_into(folder, policy, missing, "own play", "model", "playing")
-            store.refresh()
-        kept = number + 1 if self.online.rounds is None else self.online.rounds
-        self._own.show((number + 1) * size, max(0, number + 1 - kept) * size)
+            folder = self.run_dir / "replay"
+            self._make_store(folder, {"env": self.env, "tokenizer": self.encoder.fingerprint})
+
+            def play(missing: list[int], explore: Explore) -> None:
+                policy = self._learner.policy(
+                    temperature=self.online.temperature, seed=self.seed, explore=explore
+                )
+                self._play_into(folder, policy, missing, "own play", "model", "playing")
+
+            replay = self._replay(EpisodeStore.open(folder), stream=_OWN)
+            if self._own_priorities is not None:
+                replay.priorities.load_state_dict(self._own_priorities)
+            self._own = OwnPlay(self.online, replay, play)
+        return self._own
 
     def _make_store(self, folder: Path, provenance: dict[str, Any]) -> None:
         if sync.rank() == 0 and not (folder / "meta.json").is_file():
@@ -299,7 +327,9 @@ class VlmqDataModule(L.LightningDataModule):
         if self._judged is None:
             assert isinstance(self._offline, TurnReplay), "there is no dataset to hold anything out of"
             apart = self._replay(
-                self._offline.store, stream=2, among=lambda index: held_out(self.seed, self.held_out, index)
+                self._offline.store,
+                stream=_APART,
+                among=lambda index: held_out(self.seed, self.held_out, index),
             )
             apart.show()
             if apart.num_episodes == 0:
@@ -364,10 +394,20 @@ class VlmqDataModule(L.LightningDataModule):
         self._arena.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"discarded": self.discarded}
+        kept = {"offline": self._offline, "own": self._own and self._own.replay}
+        priorities = {
+            name: replay.priorities.state_dict()
+            for name, replay in kept.items()
+            if isinstance(replay, TurnReplay)
+        }
+        return {"discarded": self.discarded, "priorities": priorities}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._arena.discarded = state_dict["discarded"]
+        priorities = state_dict["priorities"]
+        if isinstance(self._offline, TurnReplay) and "offline" in priorities:
+            self._offline.priorities.load_state_dict(priorities["offline"])
+        self._own_priorities = priorities.get("own")
 
 
 class _Updates:

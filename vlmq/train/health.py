@@ -48,7 +48,7 @@ class Health:
             self._recent.setdefault(name, deque(maxlen=WINDOW)).append(value)
         found = [self._critic(phase)]
         if phase.filter not in NO_CRITIC:
-            found += [self._coin_flip(), self._inverted(), self._nothing_left()]
+            found += [self._coin_flip(), self._inverted(), self._nothing_left(), self._no_priority()]
         return [said for said in found if said is not None]
 
     def see_evaluation(self, syntax: float) -> list[str]:
@@ -124,6 +124,16 @@ class Health:
             "nothing left",
             f"the filter keeps {100 * kept:.1f} % of the tokens, so hardly anything is learnt: set the phase's margin "
             "further below zero",
+        )
+
+    def _no_priority(self) -> str | None:
+        positive = self._mean("train/priority_positive")
+        if positive is None or positive > 0.0:
+            return None
+        return self._one(
+            "no priority",
+            "no reply has a positive advantage, so nothing tells replies apart and all are drawn alike: train the "
+            "critic for longer before the phase with priority, or drop priority",
         )
 
     def _once(self, failure: str, sentence: str) -> list[str]:

@@ -62,6 +62,7 @@ class VlmqModule(L.LightningModule):
         freeze_vision: keep the vision tower's weights.
         trust_remote_code: let code that comes with the checkpoint run.
         reply_format: `plain`, `tagged` or `json`.
+        thoughts: whether the prompt asks for thoughts before the action; they are allowed in any case.
         history: earlier turns the agent sees: none, a number, or all.
         max_reply: longest reply in tokens, end token included.
         critic: size of the critic.
@@ -97,6 +98,7 @@ class VlmqModule(L.LightningModule):
         freeze_vision: bool = False,
         trust_remote_code: bool = False,
         reply_format: ReplyFormat = "json",
+        thoughts: bool = False,
         history: History = "none",
         max_reply: int = 32,
         critic: CriticConfig = CriticConfig(),
@@ -125,10 +127,14 @@ class VlmqModule(L.LightningModule):
                 raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
         if n_turns is not None and n_turns < 1:
             raise UserError(f"model.n_turns is {n_turns}; give at least 1, or null for lambda-returns.")
+        if thoughts and reply_format == "plain":
+            raise UserError(
+                "model.thoughts needs a reply_format that tells them from the action: tagged or json."
+            )
         self.settings: dict[str, Any] = {
             "backbone": backbone, "weights": weights, "dtype": dtype, "freeze_vision": freeze_vision,
-            "trust_remote_code": trust_remote_code, "reply_format": reply_format, "history": history,
-            "max_reply": max_reply, "trunk_gradient": trunk_gradient, "critic": asdict(critic),
+            "trust_remote_code": trust_remote_code, "reply_format": reply_format, "thoughts": thoughts,
+            "history": history, "max_reply": max_reply, "trunk_gradient": trunk_gradient, "critic": asdict(critic),
             "lora": None if lora is None else asdict(lora),
         }  # fmt: skip
         self.schedule = Schedule(phases)
@@ -165,6 +171,7 @@ class VlmqModule(L.LightningModule):
             self._encoder = Encoder.load(
                 locate(self.settings["backbone"]),
                 self.settings["reply_format"],
+                thoughts=self.settings["thoughts"],
                 trust_remote_code=self.settings["trust_remote_code"],
             )
         return self._encoder
@@ -188,7 +195,13 @@ class VlmqModule(L.LightningModule):
         return self.actor_critic
 
     def policy(
-        self, *, temperature: float, seed: int, explore: float = 0.0, q_shift: float = 0.0, best_of: int = 1
+        self,
+        *,
+        temperature: float,
+        seed: int,
+        explore: tuple[float, float] = (0.0, 0.0),
+        q_shift: float = 0.0,
+        best_of: int = 1,
     ) -> ModelPolicy:
         """The present weights as an acting policy; the critic's too with a shift or several replies to choose from."""
         encoder = self.encoder
@@ -249,6 +262,9 @@ class VlmqModule(L.LightningModule):
         actor_loss = objective.actor_loss(phase, batch, output, weights, advantages)
         loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
+        if phase.priority:
+            gain = masked.mean_of_replies(advantages.clamp_min(0.0), batch.reply, batch.num_replies)
+            metrics["priority_positive"] = self._data.rate(batch, gain)
         if output.kl is not None:
             moved = masked.sum_over_replies(output.kl, batch.reply, batch.num_replies) / replies
             loss = loss + self.kl_weight * moved
@@ -259,8 +275,8 @@ class VlmqModule(L.LightningModule):
             )
             # Every token weighs the same here: weights that depend on a reply's length would bias its targets,
             # which depend on how the reply goes on. A critic of turns is asked once a reply.
-            of_turns = self._critic_config.value == "turn"
-            critic_mean = critic_loss.sum() / (replies if of_turns else sync.total(len(batch.tokens)))
+            teaching = batch.uniform if self._critic_config.value == "turn" else batch.uniform[batch.reply]
+            critic_mean = critic_loss.sum() / max(1.0, sync.total(int(teaching.sum())))
             loss = loss + self.critic_weight * critic_mean
             metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
         else:

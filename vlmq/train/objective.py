@@ -51,7 +51,8 @@ def targets(
         update: chooses the ensemble's members where only some are asked.
 
     Returns:
-        Targets (A,) in units of the return range, and whether each rests on observed states and is wanted.
+        Targets (A,) in units of the return range, and whether each rests on observed states and is wanted: what was
+        drawn by priority does not teach the critic.
     """
     discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
     reward = batch.reward / return_range
@@ -66,7 +67,8 @@ def targets(
         lam = torch.where(batch.last, horizon.lambda_turn, inside)
         found = returns.lambda_returns(reward, discount, next_value, lam, batch.next_token)
         known = returns.known_targets(discount, batch.next_known, lam, batch.next_token)
-    return found, known & masked.starts(batch.last) if config.value == "turn" else known
+    wanted = known & batch.uniform[batch.reply]
+    return found, wanted & masked.starts(batch.last) if config.value == "turn" else wanted
 
 
 def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) -> Tensor:

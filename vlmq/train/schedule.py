@@ -40,6 +40,8 @@ class Phase:
         thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
+        priority: share of each batch that is drawn in proportion to the positive part of each reply's advantage
+            as last seen; it teaches the actor only. For data that is mostly bad.
         online: share of each batch that comes from the agent's own play, 0 to 1.
         start_from: earlier phase whose end state this phase starts from; the phase before it by default.
         baseline: a branch for comparison: it never becomes the best checkpoint.
@@ -61,6 +63,7 @@ class Phase:
     thought_weight: float = 1.0
     temperature: float = 0.1
     fraction: float = 0.3
+    priority: float = 0.0
     online: float = 0.0
     start_from: str | None = None
     baseline: bool = False
@@ -74,6 +77,10 @@ class Phase:
         if self.decay == "none":
             return self.learning_rate
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * update / self.updates))
+
+    def own_fragments(self, batch_size: int) -> int:
+        """Fragments of each batch that come from the agent's own play."""
+        return round(batch_size * self.online)
 
     def margin_at(self, update: int) -> float:
         """The filter's threshold at an update of this phase."""
@@ -130,6 +137,14 @@ class Schedule:
         earlier = [phase for phase in self.phases[: self.index] if phase.online > 0]
         return sum(-(-phase.updates // every) for phase in earlier) + self.in_phase // every
 
+    def trained_on_own(self, batch_size: int) -> int:
+        """Fragments of own play that the updates so far were made of."""
+        made = [*(phase.updates for phase in self.phases[: self.index]), self.in_phase]
+        phases = self.phases[: self.index + 1]
+        return sum(
+            updates * phase.own_fragments(batch_size) for phase, updates in zip(phases, made, strict=False)
+        )
+
     def advance(self) -> None:
         """One update was made."""
         self.in_phase += 1
@@ -167,6 +182,11 @@ def _check(phases: Sequence[Phase]) -> None:
             raise UserError(f"{where}: updates is {phase.updates}; give at least 1, or drop the phase.")
         if not 0.0 <= phase.online <= 1.0:
             raise UserError(f"{where}: online is {phase.online}; it is a share of the batch, from 0 to 1.")
+        if phase.priority and not (0.0 < phase.priority < 1.0 and phase.filter not in NO_CRITIC):
+            raise UserError(
+                f"{where}: priority is {phase.priority}; it is a share of the batch, from 0 to below 1, and only a "
+                "filter that asks the critic rates replies."
+            )
         if phase.objective != "filter" and not (
             phase.online > 0.0 and phase.critic and phase.filter == "always"
         ):

@@ -36,20 +36,40 @@ class Online:
     Args:
         episodes: played at each round.
         every: updates between rounds.
+        replay_ratio: fragments of own play trained for each turn played, which then says when a round is due in
+            place of `every`; null leaves it to `every`.
         temperature: of the sampling.
         explore: probability that a turn is played by a random legal action.
+        explore_start: each episode explores at a rate of its own, drawn between `explore` and a bound that falls
+            from this to `explore` over `explore_rounds`; null plays every episode at `explore`.
+        explore_rounds: rounds over which that bound falls.
         rounds: latest rounds of own play that batches are drawn from; null for all, 1 for PPO.
     """
 
     episodes: int = 32
     every: int = 10
+    replay_ratio: float | None = None
     temperature: float = 1.0
     explore: float = 0.05
+    explore_start: float | None = None
+    explore_rounds: int = 20
     rounds: int | None = None
 
     def __post_init__(self) -> None:
         if self.rounds is not None and self.rounds < 1:
             raise UserError(f"online.rounds is {self.rounds}; give at least 1, or null for all.")
+        if min(self.episodes, self.every, self.explore_rounds) < 1:
+            raise UserError("online.episodes, every and explore_rounds must each be at least 1.")
+        if self.replay_ratio is not None and self.replay_ratio <= 0.0:
+            raise UserError(
+                f"online.replay_ratio is {self.replay_ratio}; it must be above 0, or null to go by online.every."
+            )
+        start = self.explore if self.explore_start is None else self.explore_start
+        if not 0.0 <= self.explore <= start <= 1.0:
+            raise UserError(
+                f"online.explore is {self.explore} and explore_start {start}; both are probabilities, and exploration "
+                "may only fall."
+            )
 
 
 @dataclass(frozen=True)

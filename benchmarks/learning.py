@@ -1,0 +1,227 @@
+"""Methods x tasks x share of expert play x training seeds, on the same data, model, updates and evaluation.
+
+    python benchmarks/learning.py --tasks numberline --expert 0 0.05 --methods sft afsft --seeds 1 2 3 4 5
+    python benchmarks/learning.py --quick
+
+The rest of the play is random, and 30 % of its replies are garbled. Each unit is one `vlmq fit` in a process of its
+own; its row is appended to the CSV when it ends, and a unit that is in the CSV already is not run again. Units of
+one task, share and seed learn from the very same dataset. The training seed is the unit of every interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from tqdm.auto import tqdm
+
+from vlmq.report.stats import mean_over_seeds
+
+ROOT = Path(__file__).resolve().parent.parent
+CSV = ROOT / "benchmarks" / "results" / "learning.csv"
+FIELDS = (
+    "task", "expert", "method", "seed", "success", "low", "high", "return", "return_positive", "syntax",
+    "success_sampled", "syntax_sampled", "data_success", "episodes", "updates", "minutes",
+)  # fmt: skip
+TASKS = {
+    "numberline": "cards/NumberLine-v0",
+    "ezpoints": "cards/EZPoints-v0",
+    "points24": "cards/Points24-v0",
+    "blackjack": "cards/Blackjack-v0",
+}
+Changes = dict[str, Any]
+METHODS: dict[str, tuple[Changes, Changes]] = {
+    "sft": ({"filter": "always", "critic": False}, {}),
+    "filtered_sft": ({"filter": "success", "critic": False}, {}),
+    "above_median": ({"filter": "above_median", "critic": False}, {}),
+    "afsft": ({"filter": "binary", "margin": -0.03}, {}),
+    "afsft_zero": ({"filter": "binary", "margin": 0.0}, {}),
+    "exp": ({"filter": "exp", "temperature": 0.1}, {}),
+    "turn_and": ({"filter": "turn_and", "margin": -0.03}, {}),
+    "topk": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "topk"}}),
+    "expectile": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "expectile"}}),
+    "hl_gauss": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "topk", "loss": "hl_gauss"}}),
+    "one_step": ({"filter": "binary", "margin": -0.03}, {"lambda_turn": 0.0}),
+    "monte_carlo": ({"filter": "binary", "margin": -0.03}, {"lambda_turn": 1.0}),
+    "turn_critic": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "turn"}}),
+    "awr": ({"filter": "exp", "temperature": 0.1}, {"critic": {"value": "turn"}, "lambda_turn": 1.0}),
+}
+"""Changes to the phase after the warm-up, and to the model."""
+
+
+def main() -> None:
+    """Run what is missing, then print the table and draw a plot for each task."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", default=["numberline"], choices=sorted(TASKS))
+    parser.add_argument(
+        "--expert", type=float, nargs="+", default=[0.0], help="shares of the expert's episodes"
+    )
+    parser.add_argument("--methods", nargs="+", default=["sft", "afsft"], choices=sorted(METHODS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--updates", type=int, default=600, help="after the warm-up")
+    parser.add_argument(
+        "--quick", action="store_true", help="one seed, 200 updates, nothing kept: under 5 minutes"
+    )
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "learning")
+    parser.add_argument("--csv", type=Path, default=CSV)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.seeds, arguments.updates = [1], 200
+        arguments.runs, arguments.csv = ROOT / "runs" / "learning_quick", ROOT / "runs" / "learning_quick.csv"
+    units = list(product(arguments.tasks, arguments.expert, arguments.seeds, arguments.methods))
+    for task, expert, seed, method in tqdm(units, unit="run", disable=None):
+        key = (task, f"{expert:g}", method, str(seed))
+        if key not in {(r["task"], r["expert"], r["method"], r["seed"]) for r in read(arguments.csv)}:
+            append(arguments.csv, run(task, expert, method, seed, arguments.updates, arguments.runs))
+    rows = read(arguments.csv)
+    print(table(rows))
+    for task in dict.fromkeys(row["task"] for row in rows):
+        print(f"drawn: {draw(task, rows, arguments.csv.with_name(f'{arguments.csv.stem}_{task}.png'))}")
+
+
+def configuration(task: str, expert: float, method: str, updates: int, dataset: Path) -> Changes:
+    """The quickstart's settings on another task, with other data and one method."""
+    config: Changes = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
+    of_phase, of_model = METHODS[method]
+    warmup = config["model"]["phases"][0]
+    phase = {"name": method, "updates": updates, "decay": "cosine", "start_from": warmup["name"], **of_phase}
+    config["model"]["phases"] = [warmup, phase]
+    for name, value in of_model.items():
+        config["model"][name] = {**config["model"][name], **value} if isinstance(value, dict) else value
+    policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
+    config["data"]["env"] = TASKS[task]
+    config["data"]["dataset"] = str(dataset)
+    config["data"]["collect"] |= {"policy": policy, "expert": expert}
+    config["trainer"] |= {
+        "val_check_interval": int(np.gcd(updates, warmup["updates"])),
+        "enable_progress_bar": False,
+    }
+    return config
+
+
+def run(task: str, expert: float, method: str, seed: int, updates: int, runs: Path) -> Changes:
+    """Train one unit and give its row."""
+    name = f"{task}-{expert:g}-{seed}"
+    folder = runs / f"{name}-{method}"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = configuration(task, expert, method, updates, runs / "datasets" / name)
+    config["trainer"]["default_root_dir"] = str(folder)
+    path = folder / "learning.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    started = time.monotonic()
+    code = "import sys; from vlmq.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "fit", "--config", str(path), "--seed_everything", str(seed)]
+    with (folder / "log.txt").open("w", encoding="utf-8") as log:
+        subprocess.run(
+            command, check=True, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=log, stderr=log
+        )
+    rows = {
+        row["name"]: row for row in json.loads((folder / "results.json").read_text(encoding="utf-8"))["rows"]
+    }
+    return {
+        **{field: rows[method].get(field, "") for field in FIELDS},
+        "task": task, "expert": f"{expert:g}", "method": method, "seed": seed,
+        "data_success": rows["data"]["success"], "minutes": round((time.monotonic() - started) / 60, 2),
+    }  # fmt: skip
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows so far."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row: Changes) -> None:
+    """Add one unit's row, with a header where the file is new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.is_file()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def cells(rows: list[dict[str, str]]) -> Iterator[tuple[str, str, str, list[float]]]:
+    """Task, share, method and the success of each seed."""
+    for key in dict.fromkeys((row["task"], row["expert"], row["method"]) for row in rows):
+        own = [float(r["success"]) for r in rows if (r["task"], r["expert"], r["method"]) == key]
+        yield (*key, own)
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Each cell's mean over seeds, then each method's mean and interquartile mean over the cells that all have."""
+    lines = []
+    for task, expert, method, success in cells(rows):
+        interval = mean_over_seeds(success, bounds=(0, 1))
+        lines.append(
+            f"{task:11} expert {100 * float(expert):5.1f} %  {method:13} {100 * interval.value:5.1f} % "
+            f"[{100 * interval.low:5.1f}, {100 * interval.high:5.1f}]  seeds {len(success)}"
+        )
+    methods: dict[str, dict[tuple[str, str], list[float]]] = {}
+    for task, expert, method, success in cells(rows):
+        methods.setdefault(method, {})[task, expert] = success
+    shared = set.intersection(*(set(found) for found in methods.values())) if methods else set()
+    lines.append(f"\nover {len(shared)} cells (stratified bootstrap over seeds, 95 %)")
+    for method, found in methods.items():
+        strata = [np.array(found[cell]) for cell in sorted(shared)]
+        for name, statistic in (("mean", np.mean), ("IQM", interquartile_mean)):
+            value, low, high = stratified(strata, statistic)
+            lines.append(f"{method:13} {name:4} {100 * value:5.1f} % [{100 * low:5.1f}, {100 * high:5.1f}]")
+    return "\n".join(lines)
+
+
+def interquartile_mean(values: Any) -> float:
+    """Mean of the middle half."""
+    ordered = np.sort(values)
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
+
+
+def stratified(strata: list[Any], statistic: Any, resamples: int = 2000) -> tuple[float, float, float]:
+    """A statistic of all values, with the percentile interval when seeds are drawn anew within each stratum."""
+    rng = np.random.default_rng(0)
+    drawn = [statistic(np.concatenate([rng.choice(s, len(s)) for s in strata])) for _ in range(resamples)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(statistic(np.concatenate(strata))), float(low), float(high)
+
+
+def draw(task: str, rows: list[dict[str, str]], path: Path) -> Path:
+    """Success over the share of expert play, a line for each method."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    found = [cell for cell in cells(rows) if cell[0] == task]
+    for method in dict.fromkeys(cell[2] for cell in found):
+        points = sorted((float(e), mean_over_seeds(s, bounds=(0, 1))) for _, e, m, s in found if m == method)
+        shares = [100 * share for share, _ in points]
+        mean = np.array([100 * interval.value for _, interval in points])
+        ends = np.array([[100 * interval.low, 100 * interval.high] for _, interval in points]).T
+        axes.errorbar(shares, mean, np.abs(ends - mean), marker="o", capsize=3, label=method)
+    data = sorted({(float(row["expert"]), float(row["data_success"])) for row in rows if row["task"] == task})
+    axes.plot([100 * e for e, _ in data], [100 * s for _, s in data], "k:", label="the data")
+    axes.set(xlabel="episodes played by the expert, %", ylabel="success, %", ylim=(-2, 102), title=task)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path
+
+
+if __name__ == "__main__":
+    main()
