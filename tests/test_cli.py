@@ -84,7 +84,7 @@ def test_an_unknown_verb_is_answered_with_the_nearest(args: list[str], near: str
 def test_a_verb_like_nothing_we_know_is_answered_with_all_of_them() -> None:
     done = _vlmq("zzzzzz")
     assert done.returncode == 2
-    assert "fit, validate, collect, report, envs, configs, data" in done.stderr
+    assert "fit, validate, collect, report, rank, envs, configs, data" in done.stderr
 
 
 def test_envs_lists_ids_with_their_distribution_and_the_broken_with_their_reason(plugins: str) -> None:

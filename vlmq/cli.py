@@ -24,6 +24,7 @@ Learn and measure (a yaml file says with which model, environment and data)
   collect   --config FILE      play and record episodes, to learn from later
 
   report    RUN                see a run's episodes as its critic does, on one page (HTML)
+  rank      RUN RUN ...        which run is best, told from recorded episodes without playing
 
 Look around
   envs      [list | show ID]                      the environments installed here
@@ -65,6 +66,17 @@ Writes RUN/report.html: results, learning curve, and episodes with every token c
   --checkpoint NAME  last (the default), best, or a file: whose critic judges
   --episodes N       how many of the agent's own play and of the dataset, 12 each by default
   --open             show the page in the browser
+"""
+
+RANK_HELP = """\
+usage: vlmq rank RUN [RUN ...] [--data STORE] [--episodes N] [--temperature T]
+
+Estimates each run's expected return by fitted Q evaluation on recorded episodes, without playing, and sorts them.
+
+  RUN              a run's folder (its last checkpoint), or a checkpoint file
+  --data STORE     the recorded episodes; by default those that the first run learnt from
+  --episodes N     how many of them, 300 by default
+  --temperature T  of the policies that are evaluated; 0, greedy, by default
 """
 
 DATA_HELP = """\
@@ -253,18 +265,13 @@ def _report(args: list[str]) -> int:
     if not args or _asks_for_help(args):
         print(REPORT_HELP, end="")
         return 0
-    options, runs = {"--checkpoint": "last", "--episodes": "12"}, []
+    options = {"--checkpoint": "last", "--episodes": "12"}
     show, rest = "--open" in args, [arg for arg in args if arg != "--open"]
-    while rest:
-        word, _, value = rest.pop(0).partition("=")
-        if word in options:
-            if not value and not rest:
-                return _wrong(f"`vlmq report` wants a value after {word}.")
-            options[word] = value or rest.pop(0)
-        else:
-            runs.append(word)
-    if len(runs) != 1 or runs[0].startswith("-"):
-        return _wrong("`vlmq report` takes one run's folder, --checkpoint, --episodes and --open.")
+    runs = _take_options(rest, options)
+    if runs is None or len(runs) != 1:
+        return _wrong(
+            "`vlmq report` takes one run's folder, --checkpoint NAME, --episodes N, --open; see `vlmq report --help`."
+        )
     if not options["--episodes"].isdigit():
         return _wrong(f"--episodes is '{options['--episodes']}'; give a whole number.")
     from vlmq.train.look import write_page
@@ -275,6 +282,35 @@ def _report(args: list[str]) -> int:
         import webbrowser
 
         webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
+# rank
+
+
+def _rank(args: list[str]) -> int:
+    if not args or _asks_for_help(args):
+        print(RANK_HELP, end="")
+        return 0
+    options = {"--data": "", "--episodes": "300", "--temperature": "0"}
+    runs = _take_options(args, options)
+    if not runs:
+        return _wrong(
+            "`vlmq rank` takes runs, --data STORE, --episodes N and --temperature T; see `vlmq rank --help`."
+        )
+    try:
+        episodes, temperature = int(options["--episodes"]), float(options["--temperature"])
+    except ValueError:
+        episodes, temperature = 0, -1.0
+    if episodes < 1 or not temperature >= 0.0:
+        return _wrong(
+            "--episodes must be a whole number of at least 1, --temperature a number of at least 0."
+        )
+    from vlmq.train.rank import rank, table
+
+    found = rank(runs, dataset=options["--data"] or None, episodes=episodes, temperature=temperature)
+    print(table(found))
+    print(f"\nLook at the best: vlmq report {found[0].name}")
     return 0
 
 
@@ -316,6 +352,21 @@ def _asks_for_help(args: list[str]) -> bool:
     return any(arg in ("-h", "--help") for arg in args)
 
 
+def _take_options(args: list[str], options: dict[str, str]) -> list[str] | None:
+    """Fill in the options found among the words, and give the other words; None where an option is unknown or bare."""
+    words, rest = [], list(args)
+    while rest:
+        word = rest.pop(0)
+        name, _, value = word.partition("=")
+        if name in options and (value or rest):
+            options[name] = value or rest.pop(0)
+        elif word.startswith("-"):
+            return None
+        else:
+            words.append(word)
+    return words
+
+
 def _print_table(header: tuple[str, str], rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(row[0]) for row in [header, *rows])
     for first, second in [header, *rows]:
@@ -327,6 +378,7 @@ _VERBS: dict[str, Verb] = {
     "validate": _train("validate"),
     "collect": _train("collect"),
     "report": _report,
+    "rank": _rank,
     "envs": _envs,
     "configs": _configs,
     "data": _data,

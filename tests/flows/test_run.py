@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from small_run import PHASES, UPDATES, Recorder, Seen, SmallRun, fingerprint, lo
 from vlmq.cli import main
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import Row, read_results
+from vlmq.train import fqe
 
 EVERYBODY = ("--data.evaluation.policies", "[model, base, random, expert]")
 
@@ -192,7 +195,7 @@ def test_the_report_shows_every_token_of_own_play_and_dataset(
     [
         (["nowhere"], "there is no run in nowhere"),
         ([".", "--episodes", "few"], "give a whole number"),
-        ([".", "--episodes"], "wants a value"),
+        ([".", "--episodes"], "takes one run's folder"),
         (["a", "b"], "takes one run's folder"),
     ],
 )
@@ -201,6 +204,56 @@ def test_a_report_of_nothing_is_one_sentence(
 ) -> None:
     assert main(["report", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_runs_are_ranked_from_recorded_episodes_alone(
+    small: SmallRun, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fqe, "Fit", partial(fqe.Fit, updates=40))
+    best = run_dir / "checkpoints" / "best.ckpt"
+    assert (
+        main(["rank", str(run_dir), str(best), "--data", str(small.folder / "dataset"), "--episodes", "9"])
+        == 0
+    )
+    told = capsys.readouterr().out
+    success = read_results(run_dir / "results.json")[-1].success
+    (line,) = [line for line in told.splitlines() if line.startswith(f"{run_dir} ")]
+    assert f"{100 * success:.1f} %" in line
+    (line,) = [line for line in told.splitlines() if line.startswith(f"{best} ")]
+    assert line.endswith(" -"), "what a checkpoint in the middle of a run reached is not in the run's table"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "no checkpoint nowhere"),
+        (["."], "no checkpoint checkpoints/last.ckpt"),
+        ([".", "--episodes", "0"], "--episodes must be a whole number"),
+        ([".", "--episodes", "2", "--temperature", "warm"], "--temperature a number"),
+        (["--odd", "."], "`vlmq rank` takes runs"),
+    ],
+)
+def test_a_ranking_of_nothing_is_one_sentence(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["rank", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_ranking_needs_episodes_of_the_models_own_tokens(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", str(run_dir), "--data", str(tmp_path)]) == 2
+    assert "no recorded episodes" in capsys.readouterr().err
+    with EpisodeStore.open(run_dir / "replay") as store, EpisodeStore.create(tmp_path / "other", {}) as other:
+        other.append(replace(store[0], tokenizer="another"))
+    assert main(["rank", str(run_dir), "--data", str(tmp_path / "other")]) == 2
+    assert "not tokens of" in capsys.readouterr().err
 
 
 def test_another_seed_plays_other_episodes(small: SmallRun, run_dir: Path) -> None:

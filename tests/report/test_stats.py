@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmq.report.stats import bootstrap, mean_over_seeds, t_quantile, wilson
+from vlmq.report.stats import bootstrap, mean_over_seeds, rank_correlation, t_quantile, wilson
 
 
 def test_wilson_agrees_with_the_formula_worked_by_hand() -> None:
@@ -126,3 +126,12 @@ def test_equal_values_leave_no_doubt() -> None:
 def test_a_confidence_in_percent_is_refused() -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         wilson(1, 2, confidence=95)
+
+
+def test_rank_correlation_looks_at_order_alone() -> None:
+    values = np.array([1.0, 2.0, 5.0, 9.0])
+    assert rank_correlation(values, np.exp(values)) == pytest.approx(1.0)
+    assert rank_correlation(values, -values) == pytest.approx(-1.0)
+    # Ranks 1 2.5 2.5 4 against 1 2 3 4: worked by hand, 4.5 / sqrt(4.5 * 5).
+    assert rank_correlation(np.array([0.0, 3.0, 3.0, 7.0]), values) == pytest.approx(4.5 / math.sqrt(22.5))
+    assert math.isnan(rank_correlation(values, np.ones(4)))

@@ -95,6 +95,20 @@ def bootstrap(
     return Interval(float(reduce(data[None])[0]), float(low), float(high))
 
 
+def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation of two lists of numbers, ties sharing their mean rank; NaN where one is constant."""
+    ours, theirs = _ranks(first), _ranks(second)
+    if min(ours.std(), theirs.std()) == 0.0:
+        return math.nan
+    return float(((ours - ours.mean()) * (theirs - theirs.mean())).mean() / (ours.std() * theirs.std()))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    below = (values[:, None] > values[None]).sum(1)
+    equal = (values[:, None] == values[None]).sum(1)
+    return np.asarray(below + (equal + 1) / 2)
+
+
 def t_quantile(probability: float, degrees: int) -> float:
     """The point below which Student's t with `degrees` degrees of freedom falls with `probability`.
 

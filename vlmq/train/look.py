@@ -43,7 +43,7 @@ def write_page(run: str | Path, *, checkpoint_name: str = "last", episodes: int 
     path = checkpoint.find(checkpoint_name, folder)
     judge = _Judge(path)
     config = _config(folder)
-    dataset = Path((config.get("data") or {}).get("dataset") or folder / "dataset")
+    dataset = dataset_of(folder)
     shown = [
         judge.see(episode, origin)
         for origin, store, latest in (("own play", folder / "replay", True), ("dataset", dataset, False))
@@ -63,6 +63,11 @@ def write_page(run: str | Path, *, checkpoint_name: str = "last", episodes: int 
     part.write_text(text, encoding="utf-8")
     part.replace(target)
     return target
+
+
+def dataset_of(run: Path) -> Path:
+    """The folder of the episodes that a run learnt from."""
+    return Path((_config(run).get("data") or {}).get("dataset") or run / "dataset")
 
 
 class _Judge:
