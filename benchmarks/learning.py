@@ -41,23 +41,23 @@ TASKS = {
     "blackjack": "cards/Blackjack-v0",
 }
 Changes = dict[str, Any]
-METHODS: dict[str, tuple[Changes, Changes]] = {
-    "sft": ({"filter": "always", "critic": False}, {}),
-    "filtered_sft": ({"filter": "success", "critic": False}, {}),
-    "above_median": ({"filter": "above_median", "critic": False}, {}),
-    "afsft": ({"filter": "binary", "margin": -0.03}, {}),
-    "afsft_zero": ({"filter": "binary", "margin": 0.0}, {}),
-    "exp": ({"filter": "exp", "temperature": 0.1}, {}),
-    "turn_and": ({"filter": "turn_and", "margin": -0.03}, {}),
-    "topk": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "topk"}}),
-    "expectile": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "expectile"}}),
-    "hl_gauss": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "topk", "loss": "hl_gauss"}}),
-    "one_step": ({"filter": "binary", "margin": -0.03}, {"lambda_turn": 0.0}),
-    "monte_carlo": ({"filter": "binary", "margin": -0.03}, {"lambda_turn": 1.0}),
-    "turn_critic": ({"filter": "binary", "margin": -0.03}, {"critic": {"value": "turn"}}),
-    "awr": ({"filter": "exp", "temperature": 0.1}, {"critic": {"value": "turn"}, "lambda_turn": 1.0}),
+BASELINES = ROOT / "configs" / "baselines"
+VARIANTS: dict[str, Changes] = {
+    "afsft_zero": {"margin": 0.0},
+    "afsft_wide": {"margin": -0.1},
+    "exp": {"filter": "exp", "temperature": 0.1},
+    "turn_and": {"filter": "turn_and"},
+    "priority": {"priority": 0.5},
+    "topk": {"model": {"critic": {"value": "topk"}}},
+    "expectile": {"model": {"critic": {"value": "expectile"}}},
+    "hl_gauss": {"model": {"critic": {"value": "topk", "loss": "hl_gauss"}}},
+    "one_step": {"model": {"lambda_turn": 0.0}},
+    "lambda_0.9": {"model": {"lambda_turn": 0.9}},
+    "trunk_0.1": {"model": {"trunk_gradient": 0.1}},
+    "trunk_0": {"model": {"trunk_gradient": 0.0}},
 }
-"""Changes to the phase after the warm-up, and to the model."""
+"""Changes to AFSFT's phase, and to the model."""
+METHODS = sorted([path.stem for path in BASELINES.glob("*.yaml")] + list(VARIANTS))
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--expert", type=float, nargs="+", default=[0.0], help="shares of the expert's episodes"
     )
-    parser.add_argument("--methods", nargs="+", default=["sft", "afsft"], choices=sorted(METHODS))
+    parser.add_argument("--methods", nargs="+", default=["sft", "afsft"], choices=METHODS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--updates", type=int, default=600, help="after the warm-up")
     parser.add_argument(
@@ -93,12 +93,13 @@ def main() -> None:
 def configuration(task: str, expert: float, method: str, updates: int, dataset: Path) -> Changes:
     """The quickstart's settings on another task, with other data and one method."""
     config: Changes = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
-    of_phase, of_model = METHODS[method]
-    warmup = config["model"]["phases"][0]
-    phase = {"name": method, "updates": updates, "decay": "cosine", "start_from": warmup["name"], **of_phase}
-    config["model"]["phases"] = [warmup, phase]
-    for name, value in of_model.items():
-        config["model"][name] = {**config["model"][name], **value} if isinstance(value, dict) else value
+    variant = VARIANTS.get(method)
+    overlay = BASELINES / f"{'afsft' if variant is not None else method}.yaml"
+    merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
+    warmup, phase = config["model"]["phases"]
+    changes = dict(variant or {})
+    merge(config["model"], changes.pop("model", {}))
+    phase |= {"name": method, "updates": updates, **changes}
     policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
     config["data"]["env"] = TASKS[task]
     config["data"]["dataset"] = str(dataset)
@@ -108,6 +109,15 @@ def configuration(task: str, expert: float, method: str, updates: int, dataset: 
         "enable_progress_bar": False,
     }
     return config
+
+
+def merge(config: Changes, changes: Changes) -> None:
+    """Put changes on top, mappings key by key and lists whole, as several --config do."""
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            merge(config.setdefault(name, {}), value)
+        else:
+            config[name] = value
 
 
 def run(task: str, expert: float, method: str, seed: int, updates: int, runs: Path) -> Changes:

@@ -17,8 +17,10 @@ def folder() -> Path:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the shipped configurations, without folder and suffix."""
-    return tuple(sorted(path.stem for path in folder().glob("*.yaml")))
+    """Names of the shipped configurations, without suffix; those of subfolders, which go on top of another, last."""
+    top = folder()
+    found = [path.relative_to(top).with_suffix("").as_posix() for path in top.rglob("*.yaml")]
+    return tuple(sorted(found, key=lambda name: ("/" in name, name)))
 
 
 def resolve(path: str) -> Path:
@@ -33,10 +35,10 @@ def resolve(path: str) -> Path:
     given = Path(path)
     if given.is_file():
         return given
-    shipped = folder() / f"{given.name.removesuffix('.yaml')}.yaml"
-    if given.parent in (Path(), Path("configs")) and shipped.is_file():
-        return shipped
-    raise UserError(f"there is no configuration '{path}'{_suggestion(given.name.removesuffix('.yaml'))}")
+    name = given.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    if name in names():
+        return folder() / f"{name}.yaml"
+    raise UserError(f"there is no configuration '{path}'{_suggestion(name)}")
 
 
 def read(name: str) -> str:

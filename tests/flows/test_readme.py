@@ -19,6 +19,7 @@ from vlmq.train.agent import Agent
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+BASELINES = sorted((ROOT / "configs" / "baselines").glob("*.yaml"))
 PROSE = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -99,6 +100,25 @@ def test_a_command_shown_to_people_exists(
     if rest:
         expected = "RUN" if rest[0].startswith("runs/") else rest[0]
         assert re.search(rf"\b{re.escape(expected)}\b", shown), f"`vlmq {verb}` knows no {rest[0]}"
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
+def test_a_baseline_changes_what_it_says_and_keeps_the_data(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    told = path.read_text(encoding="utf-8")
+    (command,) = (
+        list(_commands(line.partition("Command:")[2])) for line in told.splitlines() if "Command:" in line
+    )
+    config = yaml.safe_load(_parsed(command[0], capsys, monkeypatch))
+    base = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
+    assert config["data"]["collect"].items() >= base["data"]["collect"].items()
+    assert config["data"]["evaluation"]["final_episodes"] == base["data"]["evaluation"]["final_episodes"]
+    assert config["model"]["phases"][1]["name"] == path.stem
+    for name, value in yaml.safe_load(told)["model"].get("critic", {}).items():
+        assert config["model"]["critic"][name] == value
+    assert config["model"]["critic"]["width"] == base["model"]["critic"]["width"]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+BASELINES = sorted((FOLDER / "baselines").glob("*.yaml"))
 
 
 class _NoDoubles(yaml.SafeLoader):
@@ -24,6 +26,7 @@ class _NoDoubles(yaml.SafeLoader):
 
 def test_there_are_configurations() -> None:
     assert CONFIGS
+    assert BASELINES
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -50,6 +53,16 @@ def test_its_header_says_hardware_command_and_expected_result(path: Path) -> Non
 def test_its_command_runs_this_very_file(path: Path) -> None:
     command = next(line for line in path.read_text(encoding="utf-8").splitlines() if "Command:" in line)
     assert f"configs/{path.name}" in command or "make quickstart" in command
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)
+def test_a_baseline_says_what_it_is_and_how_it_goes_on_top(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert re.match(r"# [^\n]{20,}[.]\n", text)
+    assert f"vlmq fit --config configs/quickstart.yaml --config configs/baselines/{path.name}" in text
+    loaded = yaml.load(text, _NoDoubles)
+    assert [phase["name"] for phase in loaded["model"]["phases"]] == ["warmup", path.stem]
+    assert loaded["trainer"]["default_root_dir"] == f"runs/baselines/{path.stem}"
 
 
 def _first_setting(lines: list[str]) -> int:

@@ -29,7 +29,9 @@ def wheel(root: Path, files: list[Path], tmp_path_factory: pytest.TempPathFactor
 def test_the_wheel_holds_every_module_and_every_configuration(wheel: Path, files: list[Path]) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     wanted = {path.as_posix() for path in files if path.parts[0] == "vlmq"}
-    wanted |= {f"vlmq/_configs/{path.name}" for path in files if path.match("configs/*.yaml")}
+    shipped = [path.relative_to("configs") for path in files if path.parts[0] == "configs"]
+    wanted |= {f"vlmq/_configs/{path.as_posix()}" for path in shipped}
+    assert any(len(path.parts) > 1 for path in shipped)
     assert any(name.startswith("vlmq/_configs/") for name in wanted)
     assert sorted(wanted - inside) == []
     assert {name.partition("/")[0] for name in inside if ".dist-info" not in name} == {"vlmq"}
