@@ -30,7 +30,7 @@ model:
   phases:
     - {{name: warmup, updates: 5, filter: always}}
     - {{name: sft, updates: 5, filter: always, critic: false, start_from: warmup, baseline: true}}
-    - {{name: online, updates: 10, online: 0.5, start_from: warmup}}
+    - {{name: online, updates: 10, online: 0.5, priority: 0.25, start_from: warmup}}
 data:
   env: cards/NumberLine-v0
   num_envs: 4

@@ -1,0 +1,181 @@
+"""What the critic costs: an update with it against the SFT update on the same batch, paired in one run.
+
+    OMP_NUM_THREADS=2 python benchmarks/critic_cost.py
+    python benchmarks/critic_cost.py --vocabulary 49280 --width 576 --layers 30 --heads 9   # SmolVLM-256M's text model
+
+A text trunk built from config, as wide and deep as asked; rows of text alone (a vision tower would make both updates
+dearer and the ratio smaller), of which 5 % of the positions are the agent's. Updates alternate, so that both meet the
+same machine; the ratio is the median over pairs. Peak memory is the proportional set size of a process for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from vlmq.loss import actor, critic, returns
+from vlmq.model.actor_critic import ActorCritic
+from vlmq.model.backbone import Backbone
+from vlmq.model.heads import CriticConfig
+
+
+class TextBackbone(Backbone):
+    """A causal language model in the place of a vision-language model."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        nn.Module.__init__(self)
+        self.model = model
+        self.vocabulary, self.hidden_size = model.config.vocab_size, model.config.hidden_size
+
+    def hidden(self, inputs: dict[str, Tensor]) -> Tensor:
+        """(R, L, D)."""
+        found: Tensor = self.model.model(**inputs).last_hidden_state
+        return found
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(S, V)."""
+        found: Tensor = self.model.lm_head(hidden)
+        return found
+
+
+def main() -> None:
+    """Time both updates in pairs, then measure each one's peak memory in a process of its own."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--vocabulary", type=int, default=32768)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--heads", type=int, default=6)
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--share", type=float, default=0.05, help="of the positions that are the agent's")
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--memory-of", choices=("sft", "critic"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    update = Update(arguments)
+    if arguments.memory_of:
+        print(peak(update, arguments.memory_of == "critic"))
+        return
+    size = sum(p.numel() for p in update.agent.backbone.parameters()) / 1e6
+    print(
+        f"trunk {size:.1f} M, vocabulary {arguments.vocabulary}, {arguments.rows} x {arguments.length} positions"
+        f", {len(update.tokens)} of the agent's, {torch.get_num_threads()} threads"
+    )
+    for with_critic in (False, True):
+        update(with_critic)
+    seconds = np.array([[timed(update, False), timed(update, True)] for _ in range(arguments.pairs)])
+    ratio = seconds[:, 1] / seconds[:, 0]
+    low, high = np.percentile(ratio, [10, 90])
+    print(f"sft {np.median(seconds[:, 0]):.3f} s, with critic {np.median(seconds[:, 1]):.3f} s an update")
+    print(
+        f"ratio {np.median(ratio):.3f} (10th to 90th percentile of {len(ratio)} pairs {low:.3f} to {high:.3f})"
+    )
+    used = {
+        name: float(
+            subprocess.run(
+                [sys.executable, *sys.argv, "--memory-of", name], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for name in ("sft", "critic")
+    }
+    print(
+        f"peak PSS: sft {used['sft']:.0f} MB, with critic {used['critic']:.0f} MB, "
+        f"ratio {used['critic'] / used['sft']:.3f}"
+    )
+
+
+class Update:
+    """One batch, and one optimizer step on it with or without the critic."""
+
+    def __init__(self, arguments: argparse.Namespace | SimpleNamespace) -> None:
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=arguments.vocabulary,
+            hidden_size=arguments.width,
+            intermediate_size=4 * arguments.width,
+            num_hidden_layers=arguments.layers,
+            num_attention_heads=arguments.heads,
+            num_key_value_heads=arguments.heads,
+            tie_word_embeddings=True,
+        )
+        self.agent = ActorCritic(TextBackbone(LlamaForCausalLM(config)), CriticConfig(), trunk_gradient=0.1)
+        rows, length = arguments.rows, arguments.length
+        ids = torch.randint(arguments.vocabulary, (rows, length))
+        self.inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        each = max(1, round(arguments.share * length))
+        # A reply stands at the end of each row.
+        self.row = torch.arange(rows).repeat_interleave(each)
+        place = torch.arange(length - each, length).repeat(rows)
+        self.tokens, self.position = ids[self.row, place], place - 1
+        count = len(self.tokens)
+        self.last = place == length - 1
+        self.next_token = torch.where(self.last, -1, torch.arange(1, count + 1))
+        self.trunk = torch.optim.AdamW(self.agent.backbone.parameters(), lr=1e-5)
+        self.heads = torch.optim.AdamW(self.agent.critic.parameters(), lr=1e-3)
+
+    def __call__(self, with_critic: bool) -> None:
+        """Forward, losses, backward, step, and with a critic its Polyak copy."""
+        output = self.agent(self.inputs, self.row, self.position, self.tokens, with_critic=with_critic)
+        weights = torch.ones_like(output.log_probs)
+        optimizers = [self.trunk]
+        critic_loss: Tensor | float = 0.0
+        if with_critic:
+            assert output.q is not None
+            assert output.value is not None
+            assert output.target_value is not None
+            reward, discount = self.last.float(), (~self.last).float()
+            target = returns.lambda_returns(
+                reward, discount, output.target_value.mean(0), torch.ones_like(reward), self.next_token
+            )
+            critic_loss = critic.squared_error(output.q, target).mean()
+            weights = (critic.advantage(output.q, output.value) > -0.03).float()
+            optimizers.append(self.heads)
+        loss = actor.filtered_nll(output.log_probs, weights).mean() + critic_loss
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if with_critic:
+            self.agent.update_target(0.005)
+
+
+def timed(update: Update, with_critic: bool) -> float:
+    """Seconds of one update."""
+    started = time.perf_counter()
+    update(with_critic)
+    return time.perf_counter() - started
+
+
+def peak(update: Update, with_critic: bool) -> float:
+    """Largest proportional set size in MB over four updates."""
+    seen, stop = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not stop.is_set():
+            for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
+                if line.startswith("Pss:"):
+                    seen[0] = max(seen[0], int(line.split()[1]) / 1024)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        for _ in range(4):
+            update(with_critic)
+    finally:
+        stop.set()
+        thread.join()
+    return seen[0]
+
+
+if __name__ == "__main__":
+    main()
