@@ -48,6 +48,7 @@ data:
   online: {{episodes: 4, every: 2, explore: 0.2}}
   evaluation: {{episodes: 4, final_episodes: 6}}
 """
+_TIMES = ("seconds/", "tokens_per_second")
 PHASES = {"warmup": 4, "sft": 4, "afsft_offline": 4, "afsft_online": 8}
 UPDATES = sum(PHASES.values())
 
@@ -89,7 +90,7 @@ class SmallRun:
 
 
 def logged(run_dir: Path) -> dict[int, dict[str, float]]:
-    """What was logged of each update, by its number; a later part of a resumed run wins."""
+    """What was logged of each update but its times, by its number; a later part of a resumed run wins."""
     found: dict[int, dict[str, float]] = {}
     for path in sorted(run_dir.glob("logs/version_*/metrics.csv")):
         with path.open() as file:
@@ -98,7 +99,7 @@ def logged(run_dir: Path) -> dict[int, dict[str, float]]:
                     found[int(row["step"])] = {
                         name: float(value)
                         for name, value in row.items()
-                        if value and name not in ("step", "epoch")
+                        if value and name not in ("step", "epoch") and not name.startswith(_TIMES)
                     }
     return found
 

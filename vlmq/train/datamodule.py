@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -97,7 +98,7 @@ class VlmqDataModule(L.LightningDataModule):
         self._own: OwnPlay | None = None
         self._own_priorities: dict[str, Any] | None = None
         self._judged: Batch | None = None
-        self._writer: EpisodeStore | None = None
+        self.seconds: dict[str, float] = {}
 
     @property
     def discarded(self) -> int:
@@ -258,10 +259,12 @@ class VlmqDataModule(L.LightningDataModule):
         if phase is None:
             return None
         schedule: Schedule = self._learner.schedule
+        begun = time.perf_counter()
         own = phase.own_fragments(self.batch_size)
         if own:
             trained = schedule.trained_on_own(self.batch_size)
             self._own_play().collect(schedule.round(self.online.every) + 1, trained)
+        played = time.perf_counter()
         if max(own, self.batch_size - own) < sync.world_size():
             raise UserError(
                 f"a batch of {self.batch_size} fragments over {sync.world_size()} processes leaves some without; "
@@ -272,7 +275,9 @@ class VlmqDataModule(L.LightningDataModule):
         if not phase.critic:
             # Nothing is bootstrapped, so no following prompt needs to be encoded.
             fragments = [replace(fragment, following=None) for fragment in fragments]
-        return build_batch(fragments, self.encoder, self.history)
+        batch = build_batch(fragments, self.encoder, self.history)
+        self.seconds = {"seconds/play": played - begun, "seconds/batch": time.perf_counter() - played}
+        return batch
 
     def _draw(
         self, replay: TurnReplay | StreamReplay | None, update: int, count: int, priority: float = 0.0

@@ -156,6 +156,7 @@ class VlmqModule(L.LightningModule):
         self._started = time.monotonic()
         self.metrics: dict[str, float] = {}
         self._measured: dict[str, float] = {}
+        self._begun = 0.0
         self.register_buffer("return_range", torch.tensor(1.0))
         self.register_buffer("return_median", torch.tensor(0.0))
         self.register_buffer("return_best", torch.tensor(0.0))
@@ -231,7 +232,7 @@ class VlmqModule(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Every so many updates, measure how much the critic explains of held-out returns; it may open the gate."""
         phase, data = self.schedule.phase, self._data
-        self._measured = {}
+        self._measured, self._begun = {}, time.perf_counter()
         if phase is None or not phase.critic or not data.held_out or self.schedule.in_phase % _MEASURE_EVERY:
             return
         apart = data.held_out_batch().to(self.device)
@@ -513,7 +514,10 @@ class VlmqModule(L.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
-        self.metrics |= self._measured
+        seconds = time.perf_counter() - self._begun
+        positions = sync.total(int(batch.inputs["attention_mask"].sum()))
+        self.metrics |= self._measured | self._data.seconds
+        self.metrics |= {"seconds/update": seconds, "tokens_per_second": positions / seconds}
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
         if every and self.schedule.made % every == 0:
             for logger in self.loggers:
