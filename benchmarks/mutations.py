@@ -149,7 +149,7 @@ MUTANTS = (
     Mutant(
         "long replies weigh more in the actor's loss",
         "loss/masked.py",
-        "return (values / reply_lengths(reply, num_replies)[reply]).sum()",
+        "return mean_of_replies(values, reply, num_replies).sum()",
         "return values.sum() * num_replies / len(values)",
         f"{OBJECTIVE}::test_with_unequal_replies_it_is_the_mean_of_their_own_losses",
     ),

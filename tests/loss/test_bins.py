@@ -60,3 +60,9 @@ def test_cross_entropy_is_smallest_at_what_is_wanted() -> None:
 def test_too_few_bins_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 8"):
         bins.centres(0.0, 1.0, 7)
+
+
+def test_values_beyond_the_support_are_counted() -> None:
+    support = bins.centres(-1.0, 2.0, 21)
+    assert float(bins.outside(torch.tensor([-1.0, 0.0, 2.0]), support)) == 0.0
+    assert float(bins.outside(torch.tensor([-1.1, 0.0, 2.0, 2.1]), support)) == 0.5

@@ -36,6 +36,7 @@ def test_a_healthy_run_hears_nothing() -> None:
         ("inverted", {"pass_rate/expert": 0.6}),
         ("overestimation", {"critic/q_max": 12.0}),
         ("dead critic", {"critic/explained_variance": 0.0}),
+        ("outside bins", {"train/outside_bins": 0.05}),
         ("no priority", {"train/priority_positive": 0.0}),
         ("nothing left", {"pass_rate": 0.01, "pass_rate/random": 0.01, "pass_rate/expert": 0.01}),
     ],

@@ -32,6 +32,13 @@ def centres(low: float, high: float, count: int) -> Float[Tensor, " B"]:
     return low + step * (torch.arange(count, dtype=torch.float32) - PADDING)
 
 
+def outside(values: Float[Tensor, " A"], bins: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Share of the values that lie beyond what the bins are to represent, and are cut to it."""
+    slack = 1e-3 * (bins[1] - bins[0])
+    cut = (values < bins[PADDING] - slack) | (values > bins[-1 - PADDING] + slack)
+    return cut.float().mean()
+
+
 def two_hot(values: Float[Tensor, " A"], bins: Float[Tensor, " B"]) -> Float[Tensor, "A B"]:
     """All mass on the two bins beside each value, so that the mean is the value; outside the bins it is cut."""
     step = bins[1] - bins[0]

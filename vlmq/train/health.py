@@ -79,6 +79,13 @@ class Health:
         explained, highest = self._mean("critic/explained_variance"), self._mean("critic/q_max")
         if not phase.critic or explained is None or highest is None or self._critic_updates < GROWN_UP:
             return None
+        cut = self._mean("train/outside_bins")
+        if cut is not None and cut > 0.01:
+            return self._one(
+                "outside bins",
+                f"{100 * cut:.0f} % of the critic's targets lie outside its bins and are cut: widen "
+                "model.critic.support beyond the returns of the data, or set model.critic.loss: mse",
+            )
         if highest > self._best_return + self._return_range:
             return self._one(
                 "overestimation",

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import masked
+from vlmq.loss import bins, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.backbone import LoraSettings, load_backbone, locate
 from vlmq.model.generate import Guide, Sampling
@@ -280,6 +280,9 @@ class VlmqModule(L.LightningModule):
             critic_mean = critic_loss.sum() / max(1.0, sync.total(int(teaching.sum())))
             loss = loss + self.critic_weight * critic_mean
             metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
+            if self._critic_config.distributional:
+                cut = bins.outside(targets, self.agent.critic.centres)
+                metrics["outside_bins"] = sync.total(float(cut)) / sync.world_size()
         else:
             # Every parameter takes part in every update, as DDP requires.
             loss = loss + 0.0 * sum(own_part(p).sum() for p in self.agent.critic.parameters())
