@@ -17,7 +17,10 @@ TURNS = 10
 class Null(gymnasium.Env[dict[str, Any], str]):
     """Ten turns of the same picture."""
 
-    metadata = {"vlmq": {"reward_range": (0, 0), "success": "always", "modalities": ("image",)}}  # noqa: RUF012
+    metadata = {  # noqa: RUF012
+        "render_modes": [],
+        "vlmq": {"reward_range": (0, 0), "success": "always", "modalities": ("image",)},
+    }
 
     def __init__(self) -> None:
         self.observation_space = observation_space(64, 64)
