@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from vlmq.cli import main
 from vlmq.report.results import Row, read_results
+from vlmq.train import objective
 
 SPECS = """
 from gymnasium.envs.registration import EnvSpec
@@ -70,10 +75,9 @@ LEAST_SUCCESS = 0.85
 LEAST_SYNTAX = 0.97
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
+def _learn(folder: Path, patch: pytest.MonkeyPatch, *options: str) -> dict[str, Row]:
+    """Run the configuration; gives the rows of its table."""
     pytest.importorskip("vlmq_model_tiny")
-    folder = tmp_path_factory.mktemp("learning")
     (folder / "shade_specs.py").write_text(SPECS)
     (folder / "shade_env.py").write_text(ENVIRONMENT)
     metadata = folder / "vlmq_env_shade-1.0.dist-info"
@@ -81,11 +85,16 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: vlmq-env-shade\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[vlmq.envs]\nshade = shade_specs:SPECS\n")
     (folder / "config.yaml").write_text(CONFIG.format(run=folder / "run"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        patch.setattr(sys, "argv", ["vlmq"])
-        assert main(["fit", "--config", str(folder / "config.yaml")]) == 0
+    patch.syspath_prepend(str(folder))
+    patch.setattr(sys, "argv", ["vlmq"])
+    assert main(["fit", "--config", str(folder / "config.yaml"), *options]) == 0
     return {row.name: row for row in read_results(folder / "run" / "results.json")}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Row]]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield _learn(tmp_path_factory.mktemp("learning"), patch)
 
 
 def test_afsft_on_random_garbled_data_beats_sft_on_the_same_data(rows: dict[str, Row]) -> None:
@@ -97,4 +106,26 @@ def test_afsft_on_random_garbled_data_beats_sft_on_the_same_data(rows: dict[str,
 
 def test_filtering_keeps_the_form_of_the_replies(rows: dict[str, Row]) -> None:
     assert rows["data"].syntax < 0.9, "a share of the data is garbled"
+    assert rows["afsft"].syntax >= LEAST_SYNTAX
+
+
+@pytest.mark.slow
+def test_a_critic_of_pure_noise_does_no_more_harm_than_supervised_fine_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = objective.advantages
+    generator = torch.Generator().manual_seed(0)
+    spreads: list[float] = []
+
+    def noise(*arguments: Any) -> torch.Tensor:
+        """Drawn anew at each update, as wide as what the critic says."""
+        said = trained(*arguments)
+        spreads.append(float(said.std()))
+        return torch.randn(said.shape, generator=generator) * said.std()
+
+    monkeypatch.setattr(objective, "advantages", noise)
+    rows = _learn(tmp_path, monkeypatch, "--data.evaluation.final_episodes", "1000")
+    assert max(spreads) > 0.05, "so narrow a noise would pass the filter whole"
+    sft, noisy = rows["sft"].extras, rows["afsft"].extras
+    assert abs(noisy["success_sampled"] - sft["success_sampled"]) <= 0.05
     assert rows["afsft"].syntax >= LEAST_SYNTAX

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from vlmq.api import ModelError
+from vlmq.model import vision
 
 _LANGUAGE_LINEARS = r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -164,6 +165,7 @@ def load_backbone(
         _add_lora(model, lora)
     if freeze_vision:
         _freeze_vision(model)
+    vision.remember(model)
     return Backbone(model)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+from vlmq.model import vision
 from vlmq.model.actor_critic import ActorCritic
 
 NAME = "fsdp2"
@@ -42,6 +43,7 @@ def shard(model: ActorCritic, device_type: str) -> None:
         "mesh": init_device_mesh(device_type, (dist.get_world_size(),)),
         "reshard_after_forward": True,
     }
+    vision.forget(model)
     backbones = [model.backbone] if model.reference is None else [model.backbone, model.reference]
     for backbone in backbones:
         for layers in _layer_lists(backbone):
