@@ -83,3 +83,9 @@ def test_tokens_at_or_below_the_margin_are_struck_out(margin: float) -> None:
 
 def test_a_page_without_episodes_says_so() -> None:
     assert "no episodes" in page("run", [], margin=0.0)
+
+
+def test_the_first_episode_of_each_origin_is_open() -> None:
+    told = page("run", [_episode(0.1, text=name) for name in ("own", "own", "data", "data")], margin=0.0)
+    opened = [part.partition(">")[0].endswith(" open") for part in told.split("<details")[1:]]
+    assert opened == [True, False, True, False]

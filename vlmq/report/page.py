@@ -106,7 +106,8 @@ def page(
     if curve is not None and curve.is_file():
         parts.append(f'<img class="curve" alt="learning curve" src="{_data_uri(curve.read_bytes())}">')
     parts.append(_LEGEND.format(margin=margin))
-    parts += [_episode(episode, margin) for episode in episodes]
+    shown = _first_of_each_origin(episodes)
+    parts += [_episode(one, margin, shown=place in shown) for place, one in enumerate(episodes)]
     if not episodes:
         parts.append("<p>There are no episodes to show.</p>")
     return _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts), script=_SCRIPT)
@@ -125,14 +126,21 @@ def _results(rows: Sequence[Row]) -> str:
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
 
 
-def _episode(episode: SeenEpisode, margin: float) -> str:
+def _first_of_each_origin(episodes: Sequence[SeenEpisode]) -> list[int]:
+    """Where the episodes begin that are shown open."""
+    origins = [episode.origin for episode in episodes]
+    return [origins.index(origin) for origin in dict.fromkeys(origins)]
+
+
+def _episode(episode: SeenEpisode, margin: float, *, shown: bool) -> str:
     outcome = "success" if episode.success else "failure"
     head = (
         f"{escape(episode.origin)}, episode {episode.index}: <b>{outcome}</b>, return {episode.episode_return:.2f}, "
         f"{len(episode.turns)} turns"
     )
     turns = "".join(_turn(number, turn, margin) for number, turn in enumerate(episode.turns))
-    return f'<details class="episode {outcome}"><summary>{head}</summary>{turns}</details>'
+    opened = " open" if shown else ""
+    return f'<details class="episode {outcome}"{opened}><summary>{head}</summary>{turns}</details>'
 
 
 def _turn(number: int, turn: SeenTurn, margin: float) -> str:

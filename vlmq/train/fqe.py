@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from tqdm.auto import tqdm
 
 from vlmq import counter
 from vlmq.api import Episode
@@ -136,7 +137,7 @@ def evaluate(backbone: Backbone, seen: Features, fit: Fit) -> Interval:
     usable = seen.known.nonzero().squeeze(-1)
     gamma = torch.where(seen.discounted, fit.gamma, 1.0) * ~seen.terminal
     none = torch.zeros(0, dtype=torch.long)
-    for update in range(fit.updates):
+    for update in tqdm(range(fit.updates), unit="update", leave=False, disable=None):
         draw = counter.uniform(fit.seed, _DRAW, update, np.arange(fit.batch_size))
         chosen = usable[torch.from_numpy((draw * len(usable)).astype(np.int64))]
         following = seen.hidden[seen.next_state[chosen]]
