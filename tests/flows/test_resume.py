@@ -94,6 +94,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     _check_same(run_dir, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_may_be_cut_and_continued_again_and_again(
     small: SmallRun, uninterrupted: Path, tmp_path: Path
 ) -> None:

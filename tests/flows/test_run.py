@@ -155,7 +155,7 @@ def test_the_critic_may_choose_among_replies_or_tokens(small: SmallRun, run_dir:
     )  # with a shift like that nothing but the half-trained critic speaks
 
 
-@pytest.mark.parametrize("objective", ["ppo_token", "ppo_reply"])
+@pytest.mark.parametrize("objective", ["ppo_token", pytest.param("ppo_reply", marks=pytest.mark.slow)])
 def test_ppo_runs_on_its_own_latest_play(small: SmallRun, tmp_path: Path, objective: str) -> None:
     ppo = {"name": "ppo", "updates": 8, "filter": "always", "objective": objective, "online": 1.0}
     phases = [{"name": "warmup", "updates": 4, "filter": "always", "critic": False}, ppo]

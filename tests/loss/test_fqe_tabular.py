@@ -35,7 +35,9 @@ def test_the_value_of_another_policy_is_found(temperature: float) -> None:
     mdp = Mdp(2, 2, _step)
     backbone = TableBackbone(mdp, weights=OTHER)
     seen = fqe.features(backbone, cast(Any, TableEncoder()), "none", _episodes(mdp))
-    fit = fqe.Fit(gamma=0.8, temperature=temperature, updates=800, tau=0.2, learning_rate=1e-2)
+    fit = fqe.Fit(
+        gamma=0.8, temperature=temperature, updates=400, batch_size=256, tau=0.3, learning_rate=2e-2
+    )
 
     def policy(_: State) -> np.ndarray:
         weights = np.array(OTHER, float) if temperature else np.eye(len(WORDS))[np.argmax(OTHER)]

@@ -88,6 +88,7 @@ def test_the_critic_is_exact_with_a_token_discount_and_a_return_range() -> None:
 
 
 HEAD = CriticConfig(members=2, width=64, dim=16)
+SLOW = ("two-hot", "mean of some members", "expectile of the mean")
 FORMS: dict[str, dict[str, Any]] = {
     "policy": {},
     "top k": {"value": "topk", "top_k": len(WORDS)},
@@ -117,7 +118,9 @@ def _with_head(mdp: Mdp, head: CriticConfig, **settings: float) -> TableModule:
     return module
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in FORMS]
+)
 def test_every_form_of_the_head_that_estimates_the_policys_values_finds_them(form: str) -> None:
     mdp = Mdp(3, 2, _judged)
     module = _with_head(mdp, replace(HEAD, **FORMS[form]), lambda_token=0.5)
