@@ -239,3 +239,37 @@ def test_a_batch_moves_whole(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
     tensors = [getattr(batch, f.name) for f in dataclasses.fields(batch)]
     tensors += list(batch.inputs.values())
     assert {t.device.type for t in tensors if isinstance(t, torch.Tensor)} == {"meta"}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_sequences_that_share_a_row_do_not_see_each_other(
+    tiny_encoder: Encoder, tiny_turns: Turns, model: ActorCritic, history: History, attention: str
+) -> None:
+    blind = dataclasses.replace(tiny_turns[1], observation=Observation("no picture"))
+    fragments = [
+        _whole(tiny_turns[:4], tiny_turns[4].observation),
+        _whole((blind,), Observation("nor here")),
+        _whole((blind, blind, tiny_turns[2]), terminated=True),
+        _whole(tiny_turns[3:]),
+    ]
+    apart = build_batch(fragments, tiny_encoder, history)
+    packed = build_batch(fragments, tiny_encoder, history, packed=True)
+    shape, narrow = apart.inputs["input_ids"].shape, packed.inputs["input_ids"].shape
+    assert shape[1] == narrow[1]
+    assert narrow[0] < shape[0]
+    assert packed.positions == apart.positions == int(apart.inputs["attention_mask"].sum())
+    count = len(packed.tokens)
+    after = packed.inputs["input_ids"][packed.state_row[:count], packed.state_position[:count] + 1]
+    assert after.tolist() == packed.tokens.tolist()
+    text = model.backbone.model.model.text_model
+    before = text.config._attn_implementation
+    text.set_attn_implementation(attention)
+    try:
+        one, many = _forward(model, packed), _forward(model, apart)
+    finally:
+        text.set_attn_implementation(before)
+    assert one.value is not None
+    assert many.value is not None
+    torch.testing.assert_close(one.log_probs, many.log_probs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(one.value, many.value, atol=1e-5, rtol=0)

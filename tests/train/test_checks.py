@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,28 @@ def test_untouched_play_passes_both_checks(
 ) -> None:
     check_encoding(played[history], tiny_encoder, history)
     assert check_log_probs(played[history], model, tiny_encoder, history, CPU) < 1e-4
+
+
+def test_packed_windows_of_unequal_length_pass_too(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
+) -> None:
+    # A window of nine turns holds all that an episode of seven has seen.
+    assert check_log_probs(played["all"], model, tiny_encoder, 9, CPU, packed=True) < 1e-4
+
+
+def test_a_model_family_that_cannot_pack_is_caught(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
+) -> None:
+    other = copy.deepcopy(model)
+
+    def without_positions(
+        module: torch.nn.Module, _: Any, inputs: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        return (), {name: value for name, value in inputs.items() if name != "position_ids"}
+
+    other.backbone.model.model.register_forward_pre_hook(without_positions, with_kwargs=True)
+    with pytest.raises(ModelError, match="try data.packed false"):
+        check_log_probs(played["all"], other, tiny_encoder, 9, CPU, packed=True)
 
 
 class AltersIds(Encoder):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vlmq.api import Observation, Turn
 from vlmq.prompt.encode import Encoder, Row, Segment
+from vlmq.prompt.pack import collate_packed
 from vlmq.prompt.window import History, window_start
 
 
@@ -65,7 +66,8 @@ class Batch:
     """Tensors of one update.
 
     Attributes:
-        inputs: the encoder's batch: input_ids (R, L), attention_mask (R, L), pixels.
+        inputs: the encoder's batch: input_ids (R, L), attention_mask (R, L) or, packed, position_ids (R, L), pixels.
+        positions: tokens in it, padding not counted.
         state_row: (S,) row of each state.
         state_position: (S,) position whose hidden state stands for the state.
         tokens: (A,) the agent's tokens.
@@ -90,6 +92,7 @@ class Batch:
     """
 
     inputs: dict[str, Tensor]
+    positions: int
     state_row: Tensor
     state_position: Tensor
     tokens: Tensor
@@ -145,20 +148,23 @@ _Chain = tuple[list[_Reply], tuple[int, int] | None, bool]
 """The replies of one fragment, where the state after them is read, and whether the episode terminated."""
 
 
-def build_batch(fragments: list[Fragment], encoder: Encoder, history: History) -> Batch:
+def build_batch(
+    fragments: list[Fragment], encoder: Encoder, history: History, *, packed: bool = False
+) -> Batch:
     """Encode fragments into rows and lay out their tokens, states and links.
 
     Args:
         fragments: what was drawn from replay.
         encoder: the same that acted.
-        history: the same that acted; `all` gives one row a fragment, otherwise one row a reply.
+        history: the same that acted; `all` gives one sequence a fragment, otherwise one a reply.
+        packed: whether several sequences may share a row, where they do not see each other.
     """
     rows: list[Row] = []
     chains: list[_Chain] = []
     for fragment in fragments:
         lay = _lay_whole if history == "all" else _lay_windows
         chains.append(lay(fragment, encoder, history, rows))
-    return _link(rows, chains, fragments, encoder)
+    return _link(rows, chains, fragments, encoder, packed)
 
 
 def reply_ids(turn: Turn, encoder: Encoder) -> NDArray[np.int32]:
@@ -218,7 +224,9 @@ def _lay_windows(fragment: Fragment, encoder: Encoder, history: History, rows: l
     return replies, bootstrap, fragment.terminated
 
 
-def _link(rows: list[Row], chains: list[_Chain], fragments: list[Fragment], encoder: Encoder) -> Batch:
+def _link(
+    rows: list[Row], chains: list[_Chain], fragments: list[Fragment], encoder: Encoder, packed: bool
+) -> Batch:
     replies = [reply for chain, _, _ in chains for reply in chain]
     counts = np.array([len(reply.ids) for reply in replies])
     total = int(counts.sum())
@@ -264,10 +272,18 @@ def _link(rows: list[Row], chains: list[_Chain], fragments: list[Fragment], enco
             for reply in replies
         ]
     )
+    state_row = np.concatenate([row, extra_row]).astype(np.int64)
+    state_position = np.concatenate([position, extra_position]).astype(np.int64)
+    if packed:
+        inputs, places = collate_packed(rows, encoder)
+        state_row, state_position = places.row[state_row], places.start[state_row] + state_position
+    else:
+        inputs = encoder.collate(rows, left=False)
     return Batch(
-        inputs=encoder.collate(rows, left=False),
-        state_row=torch.from_numpy(np.concatenate([row, extra_row]).astype(np.int64)),
-        state_position=torch.from_numpy(np.concatenate([position, extra_position]).astype(np.int64)),
+        inputs=inputs,
+        positions=sum(len(row.ids) for row in rows),
+        state_row=torch.from_numpy(state_row),
+        state_position=torch.from_numpy(state_position),
         tokens=torch.from_numpy(np.concatenate([reply.ids for reply in replies]).astype(np.int64)),
         reply=torch.from_numpy(np.repeat(np.arange(len(replies)), counts)),
         last=torch.from_numpy(last),

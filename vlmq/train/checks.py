@@ -39,7 +39,13 @@ def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: Histo
 
 @torch.no_grad()
 def check_log_probs(
-    episodes: Sequence[Episode], model: ActorCritic, encoder: Encoder, history: History, device: torch.device
+    episodes: Sequence[Episode],
+    model: ActorCritic,
+    encoder: Encoder,
+    history: History,
+    device: torch.device,
+    *,
+    packed: bool = False,
 ) -> float:
     """The learner's log-probabilities equal the actor's; gives the largest difference.
 
@@ -47,7 +53,7 @@ def check_log_probs(
         ModelError: they differ by more than the precision explains.
     """
     fragments = [Fragment(e.turns, 0, 0, e.final_observation, e.terminated) for e in episodes]
-    batch = build_batch(fragments, encoder, history).to(device)
+    batch = build_batch(fragments, encoder, history, packed=packed).to(device)
     was_training = model.training
     model.eval()
     output = model(batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=False)
@@ -61,5 +67,6 @@ def check_log_probs(
             f"the learner's log-probabilities differ from the actor's by up to {worst:.2g} before the first update "
             f"(at most {_TOLERANCE.get(dtype, 1e-4):g} is expected in {dtype}); acting and learning do not see the "
             "same tokens, pixels or positions, so no training was started."
+            + (" Perhaps this model family cannot pack sequences: try data.packed false." if packed else "")
         )
     return worst

@@ -48,6 +48,8 @@ class VlmqDataModule(L.LightningDataModule):
         timeout_s: longest wait for an environment.
         batch_size: fragments of one update, over all processes.
         fragment_turns: turns of one fragment; null takes the rest of the episode.
+        packed: whether several sequences share a row of the model's input, where they do not see each other: less
+            padding where turns or histories differ in length.
         dataset: folder of the offline episodes; `dataset` in the run's folder by default.
         collect: how to make the dataset where it is missing; null to require it.
         stream: episodes made on demand in place of a dataset.
@@ -66,6 +68,7 @@ class VlmqDataModule(L.LightningDataModule):
         timeout_s: float = 60.0,
         batch_size: int = 64,
         fragment_turns: int | None = 1,
+        packed: bool = False,
         dataset: str | None = None,
         collect: Collect | None = None,
         stream: EpisodeSource | None = None,
@@ -90,7 +93,7 @@ class VlmqDataModule(L.LightningDataModule):
         self.held_out = held_out
         self.env, self.env_args = env, env_args or {}
         self.num_envs, self.workers, self.timeout_s = num_envs, workers, timeout_s
-        self.batch_size, self.fragment_turns = batch_size, fragment_turns
+        self.batch_size, self.fragment_turns, self.packed = batch_size, fragment_turns, packed
         self.dataset, self.collect, self.stream = dataset, collect, stream
         self.online, self.evaluation, self.seed = online, evaluation, seed
         self._arena = Arena(self._make_player, part=8 * num_envs)
@@ -275,7 +278,7 @@ class VlmqDataModule(L.LightningDataModule):
         if not phase.critic:
             # Nothing is bootstrapped, so no following prompt needs to be encoded.
             fragments = [replace(fragment, following=None) for fragment in fragments]
-        batch = build_batch(fragments, self.encoder, self.history)
+        batch = build_batch(fragments, self.encoder, self.history, packed=self.packed)
         self.seconds = {"seconds/play": played - begun, "seconds/batch": time.perf_counter() - played}
         return batch
 
@@ -343,7 +346,7 @@ class VlmqDataModule(L.LightningDataModule):
                     "apart; raise it."
                 )
             fragments = self._draw(apart, 0, max(_HELD_OUT_FRAGMENTS, sync.world_size()))
-            self._judged = build_batch(fragments, self.encoder, self.history)
+            self._judged = build_batch(fragments, self.encoder, self.history, packed=self.packed)
         return self._judged
 
     def _replay(

@@ -417,7 +417,9 @@ class VlmqModule(L.LightningModule):
             policy = self.policy(temperature=1.0, seed=data.seed)
             episodes = data.evaluate(policy, max(2, sync.world_size()))
             checks.check_encoding(episodes, self.encoder, self.history)
-            checks.check_log_probs(episodes, self.agent, self.encoder, self.history, self.device)
+            checks.check_log_probs(
+                episodes, self.agent, self.encoder, self.history, self.device, packed=self._data.packed
+            )
 
     def _support(self, low: float, high: float) -> tuple[float, float]:
         """What the critic's bins cover, in units of the return range.
@@ -518,7 +520,7 @@ class VlmqModule(L.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
         seconds = time.perf_counter() - self._begun
-        positions = sync.total(int(batch.inputs["attention_mask"].sum()))
+        positions = sync.total(batch.positions)
         self.metrics |= self._measured | self._data.seconds
         self.metrics |= {"seconds/update": seconds, "tokens_per_second": positions / seconds}
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
