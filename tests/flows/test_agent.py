@@ -47,11 +47,11 @@ def _run(folder: Path, model: Path, history: str, *options: str) -> tuple[SmallR
     return run, folder / "run"
 
 
-def _greedy_play(run: SmallRun, run_dir: Path, folder: Path) -> list[Episode]:
+def _greedy_play(run: SmallRun, run_dir: Path, folder: Path, *options: str) -> list[Episode]:
     """The greedy model's own episodes, recorded by `vlmq collect`."""
     played = ("--data.dataset", str(folder / "played"), "--data.collect.policy", "model")
     how = ("--data.collect.temperature", "0", "--data.collect.episodes", "3", "--ckpt_path", "last")
-    assert run.vlmq("collect", run_dir, *played, *how) == 0
+    assert run.vlmq("collect", run_dir, *played, *how, *options) == 0
     return list(EpisodeStore.open(folder / "played"))
 
 
@@ -75,6 +75,24 @@ def test_the_agent_says_what_the_greedy_policy_said_to_the_same_observations(
     assert len(replies) >= 12
     assert len(set(replies)) >= 3
     _follow(vlmq.load(run_dir), episodes)
+
+
+def test_a_checkpoint_of_random_weights_holds_what_was_never_trained_too(
+    tiny_directory: Path, tmp_path: Path
+) -> None:
+    drawn = (
+        "--model.weights",
+        "random",
+        "--model.freeze_vision",
+        "true",
+        "--model.critic.logit_share",
+        "0.1",
+    )
+    run, run_dir = _run(tmp_path, tiny_directory, "none", "--model.learning_rate", "1.0e-6", *drawn)
+    torch.manual_seed(99)
+    _follow(vlmq.load(run_dir), _greedy_play(run, run_dir, tmp_path, *drawn))
+    first, second = vlmq.load(run_dir).model.state_dict(), vlmq.load(run_dir).model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_agent_reaches_the_success_that_validate_reports(small: SmallRun, tmp_path: Path) -> None:

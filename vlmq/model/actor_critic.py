@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from vlmq.loss.actor import kl_to_reference
 from vlmq.model.backbone import Backbone
-from vlmq.model.heads import CriticConfig, CriticHead
+from vlmq.model.heads import COPIES, CriticConfig, CriticHead
 
 
 class Output(NamedTuple):
@@ -55,7 +55,8 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.backbone = backbone
         tied = backbone.input_embedding() if critic.rows == "tied" else None
-        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied)
+        language = backbone.language_rows() if critic.logit_share else None
+        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied, language)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.trunk_gradient = trunk_gradient
         self.reference: Backbone | None = None
@@ -137,9 +138,10 @@ class ActorCritic(nn.Module):
             return self.backbone.logits(self.backbone.hidden(inputs)[row, position]).float().log_softmax(-1)
 
     def given(self) -> set[str]:
-        """Names in the state that come from the backbone as it was loaded: frozen weights, and the reference's."""
+        """Names in the state that come from the backbone as it was loaded: frozen weights, the reference's, copies."""
         kept = {f"backbone.{name}" for name, p in self.backbone.named_parameters() if not p.requires_grad}
-        return kept | {name for name in self.state_dict() if name.startswith("reference.")}
+        copies = {f"{head}.{copy}" for head in ("critic", "target_critic") for copy in COPIES}
+        return kept | {n for n in self.state_dict() if n.startswith("reference.") or n in copies}
 
     def set_support(self, low: float, high: float) -> None:
         """Say which values the critic's bins cover, in units of the return range."""

@@ -531,7 +531,9 @@ class VlmqModule(L.LightningModule):
     # -- checkpoints -----------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        given = {f"actor_critic.{name}" for name in self.agent.given()}
+        # Weights drawn at random cannot be loaded again: a checkpoint of a model made of them holds all of it.
+        loaded = self.settings["weights"] == "pretrained"
+        given = {f"actor_critic.{name}" for name in self.agent.given()} if loaded else set()
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in given}
         checkpoint["vlmq"] = {
             "settings": self.settings,
