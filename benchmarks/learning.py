@@ -124,26 +124,40 @@ def run(task: str, expert: float, method: str, seed: int, updates: int, runs: Pa
     """Train one unit and give its row."""
     name = f"{task}-{expert:g}-{seed}"
     folder = runs / f"{name}-{method}"
-    folder.mkdir(parents=True, exist_ok=True)
     config = configuration(task, expert, method, updates, runs / "datasets" / name)
-    config["trainer"]["default_root_dir"] = str(folder)
-    path = folder / "learning.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     started = time.monotonic()
-    code = "import sys; from vlmq.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "fit", "--config", str(path), "--seed_everything", str(seed)]
-    with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        subprocess.run(
-            command, check=True, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=log, stderr=log
-        )
-    rows = {
-        row["name"]: row for row in json.loads((folder / "results.json").read_text(encoding="utf-8"))["rows"]
-    }
+    fit(config, folder, seed)
+    rows = {row["name"]: row for row in results(folder / "results.json")}
     return {
         **{field: rows[method].get(field, "") for field in FIELDS},
         "task": task, "expert": f"{expert:g}", "method": method, "seed": seed,
         "data_success": rows["data"]["success"], "minutes": round((time.monotonic() - started) / 60, 2),
     }  # fmt: skip
+
+
+def fit(config: Changes, folder: Path, seed: int) -> None:
+    """Train in a process of its own, everything under `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config["trainer"]["default_root_dir"] = str(folder)
+    path = folder / "benchmark.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    vlmq("fit", path, folder, "--seed_everything", str(seed))
+
+
+def vlmq(verb: str, config: Path, folder: Path, *options: str) -> None:
+    """One of the command line's verbs, its output in the folder's log."""
+    code = "import sys; from vlmq.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, verb, "--config", str(config), *options]
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        subprocess.run(
+            command, check=True, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=log, stderr=log
+        )
+
+
+def results(path: Path) -> list[Changes]:
+    """The rows that a verb left."""
+    rows: list[Changes] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -12,17 +12,13 @@ offline data, so its turns are counted with and without those. Rows are appended
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import time
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import yaml
-from learning import BASELINES, ROOT, Changes, append, merge, read
+from learning import BASELINES, ROOT, Changes, append, fit, merge, read, results
 from tqdm.auto import tqdm
 
 from vlmq.data.store import EpisodeStore
@@ -73,20 +69,11 @@ def configuration(method: str, success: float, updates: int) -> Changes:
 def run(method: str, seed: int, success: float, updates: int, runs: Path) -> Changes:
     """Train one unit and give its row."""
     folder = runs / f"{method}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
     config = configuration(method, success, updates)
-    config["trainer"]["default_root_dir"] = str(folder)
     config["data"]["dataset"] = str(runs / "datasets" / str(seed))
-    path = folder / "online.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     started = time.monotonic()
-    code = "import sys; from vlmq.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "fit", "--config", str(path), "--seed_everything", str(seed)]
-    with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        subprocess.run(
-            command, check=True, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=log, stderr=log
-        )
-    last = json.loads((folder / "results.json").read_text(encoding="utf-8"))["rows"][-1]
+    fit(config, folder, seed)
+    last = results(folder / "results.json")[-1]
     own, offline = (
         int(EpisodeStore.open(path).table["num_turns"].sum())
         for path in (folder / "replay", runs / "datasets" / str(seed))

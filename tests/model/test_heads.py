@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlmq.loss import bins
-from vlmq.model.heads import CriticConfig, CriticHead
+from vlmq.model.heads import COPIES, CriticConfig, CriticHead
 
 SIZE = CriticConfig(members=2, width=16, dim=8)
 STATES, TOKENS, VOCABULARY, HIDDEN = 7, 5, 30, 12
@@ -123,9 +123,9 @@ def test_a_critic_of_turns_says_the_value_of_the_token_states() -> None:
 
 
 def test_tied_rows_are_read_and_never_trained() -> None:
-    head = _head(rows="tied")
-    assert "embedding" not in head.state_dict()
-    assert all("embedding" not in name for name, _ in head.named_parameters())
+    head = _head(rows="tied", logit_share=0.1)
+    assert set(COPIES) <= head.state_dict().keys()
+    assert all(copy not in name for name, _ in head.named_parameters() for copy in COPIES)
 
 
 @pytest.mark.parametrize(

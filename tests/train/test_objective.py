@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import Output
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
+from vlmq.train import objective
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase, Schedule
 
@@ -250,10 +252,33 @@ def test_replies_drawn_by_priority_do_not_teach_the_critic(
     module: Module, tiny_encoder: Encoder, tiny_turns: Turns
 ) -> None:
     batch = _batch(tiny_encoder, tiny_turns[:2])
-    lengths = [len(turn.reply_ids) for turn in tiny_turns[:2]]
-    by_priority = replace(batch, uniform=torch.tensor([True, False]))
-    _, known = _targets(module, by_priority)
-    assert known == [True] * lengths[0] + [False] * lengths[1]
+    found = {}
+    for uniform in ((True, True), (True, False), (False, False)):
+        module.zero_grad()
+        _at(module, WARM_UP)
+        module.training_step(replace(batch, uniform=torch.tensor(uniform)), 0).backward()  # type: ignore[no-untyped-call]
+        bias = module.agent.critic.members[0].bias.grad
+        assert bias is not None
+        found[uniform] = set(bias.nonzero().flatten().tolist())
+    ids = [set(turn.reply_ids.tolist()) for turn in tiny_turns[:2]]
+    assert found == {(True, True): ids[0] | ids[1], (True, False): ids[0], (False, False): set()}
+
+
+def test_observed_outcomes_stand_for_q_as_far_as_asked_and_known(
+    module: Module, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    batch = _batch(tiny_encoder, tiny_turns[:2])
+    with torch.no_grad():
+        output = module.agent(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
+    count = len(batch.tokens)
+    value, config = output.value[:, :count].mean(0), module.agent.critic.config
+    wanted, known = torch.arange(count) + 0.5, torch.arange(count) != 2
+    plain = objective.advantages(batch, output, config, wanted)
+    unknown = torch.where(known, wanted, math.nan)
+    for share in (0.0, 0.25, 1.0):
+        found = objective.advantages(batch, output, config, unknown, known, share)
+        expected = torch.where(known, (1 - share) * plain + share * (wanted - value), plain)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_padding_never_changes_the_loss(module: Module, tiny_encoder: Encoder, tiny_turns: Turns) -> None:

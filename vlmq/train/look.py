@@ -41,8 +41,9 @@ def write_page(run: str | Path, *, checkpoint_name: str = "last", episodes: int 
     if episodes < 1:
         raise UserError(f"--episodes is {episodes}; give at least 1.")
     path = checkpoint.find(checkpoint_name, folder)
-    judge = _Judge(path)
     config = _config(folder)
+    last = _last_filter(config)
+    judge = _Judge(path, observed=float(last.get("observed", 0.0)))
     dataset = dataset_of(folder)
     shown = [
         judge.see(episode, origin)
@@ -54,7 +55,7 @@ def write_page(run: str | Path, *, checkpoint_name: str = "last", episodes: int 
     text = page(
         f"{folder.name}: {(config.get('data') or {}).get('env') or 'episodes'}, checkpoint {path.name}",
         shown,
-        margin=_margin(config),
+        margin=float(last.get("margin", -0.03)),
         rows=read_results(results) if results.is_file() else (),
         curve=folder / "curve.png",
     )
@@ -71,9 +72,15 @@ def dataset_of(run: Path) -> Path:
 
 
 class _Judge:
-    """A checkpoint that says what each token of an episode is worth."""
+    """A checkpoint that says what each token of an episode is worth, as the filter asked it.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the checkpoint.
+        observed: share of the observed return in Q.
+    """
+
+    def __init__(self, path: Path, *, observed: float) -> None:
+        self._observed = observed
         content = checkpoint.read(path)
         self._agent = Agent(path)
         self._return_range = float(content["state_dict"].get("return_range", 1.0))
@@ -91,8 +98,8 @@ class _Judge:
         batch = build_batch([fragment], agent.encoder, agent.settings["history"])
         output = agent.model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
         config = agent.model.critic.config
-        targets, _ = objective.targets(batch, output, config, self._horizon, self._return_range, 0)
-        advantages = objective.advantages(batch, output, config, targets)
+        targets, known = objective.targets(batch, output, config, self._horizon, self._return_range, 0)
+        advantages = objective.advantages(batch, output, config, targets, known, self._observed)
         q, value = output.q.mean(0), output.value[:, : len(batch.tokens)].mean(0)
         columns = torch.stack([advantages, q, value, output.log_probs], -1).tolist()
         turns = []
@@ -149,8 +156,8 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _margin(config: dict[str, Any]) -> float:
-    """The margin of the run's last filtered phase."""
+def _last_filter(config: dict[str, Any]) -> dict[str, Any]:
+    """The run's last phase with a margin; nothing where there is none."""
     phases = (config.get("model") or {}).get("phases") or []
-    margins = [phase["margin"] for phase in phases if phase.get("filter") in ("binary", "turn_and")]
-    return float(margins[-1]) if margins else -0.03
+    found: list[dict[str, Any]] = [p for p in phases if p.get("filter") in ("binary", "turn_and")]
+    return found[-1] if found else {}

@@ -254,7 +254,10 @@ class VlmqModule(L.LightningModule):
         )
         replies = sync.total(batch.num_replies)
         targets, known = self.targets(batch, output) if phase.critic else (None, None)
-        advantages = objective.advantages(batch, output, self._critic_config, targets)
+        advantages = objective.advantages(batch, output, self._critic_config, targets, known, phase.observed)
+        if known is not None:
+            # What was drawn by priority does not teach the critic.
+            known = known & batch.uniform[batch.reply]
         if phase.gate is not None and not self.schedule.gate_open:
             phase = replace(phase, filter="always")
         weights = token_weights(

@@ -51,8 +51,7 @@ def targets(
         update: chooses the ensemble's members where only some are asked.
 
     Returns:
-        Targets (A,) in units of the return range, and whether each rests on observed states and is wanted: what was
-        drawn by priority does not teach the critic.
+        Targets (A,) in units of the return range, and whether each rests on observed states and is wanted.
     """
     discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
     reward = batch.reward / return_range
@@ -67,8 +66,7 @@ def targets(
         lam = torch.where(batch.last, horizon.lambda_turn, inside)
         found = returns.lambda_returns(reward, discount, next_value, lam, batch.next_token)
         known = returns.known_targets(discount, batch.next_known, lam, batch.next_token)
-    wanted = known & batch.uniform[batch.reply]
-    return found, wanted & masked.starts(batch.last) if config.value == "turn" else wanted
+    return found, known & masked.starts(batch.last) if config.value == "turn" else known
 
 
 def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) -> Tensor:
@@ -114,7 +112,14 @@ def actor_loss(phase: Phase, batch: Batch, output: Output, weights: Tensor, adva
     return actor.clipped_surrogate(whole, standard, phase.clip)
 
 
-def advantages(batch: Batch, output: Output, config: CriticConfig, wanted: Tensor | None) -> Tensor:
+def advantages(
+    batch: Batch,
+    output: Output,
+    config: CriticConfig,
+    wanted: Tensor | None,
+    known: Tensor | None = None,
+    observed: float = 0.0,
+) -> Tensor:
     """A_i (A,), without gradient; zeros without a critic.
 
     Args:
@@ -122,13 +127,21 @@ def advantages(batch: Batch, output: Output, config: CriticConfig, wanted: Tenso
         output: of its forward.
         config: of the critic.
         wanted: its targets (A,); None without a critic.
+        known: where they rest on observed states.
+        observed: share of the target in what stands for Q; what was not observed keeps Q alone.
     """
     if output.q is None or wanted is None:
         return torch.zeros_like(output.log_probs)
     if config.value == "turn":
         # The reply's own return stands for its Q: every token shares what the whole reply was worth.
         return critic.of_turns(wanted - output.q.mean(0), batch.last)
-    return critic.advantage(output.q, _there(output.value)[:, : output.q.shape[1]])
+    value = _there(output.value)[:, : output.q.shape[1]]
+    if not observed:
+        return critic.advantage(output.q, value)
+    assert known is not None, "targets that were not observed would be taken for what was"
+    share = torch.where(known, observed, 0.0)
+    blended = torch.where(known, share * wanted, 0.0) + (1.0 - share) * output.q
+    return critic.advantage(blended, value)
 
 
 def _next_value(output: Output, config: CriticConfig, update: int) -> Tensor:

@@ -38,6 +38,8 @@ class Phase:
         gate: the filter waits, and every token passes, until the critic explains this share of the variance of
             returns that are held out (`data.held_out`); null does not wait.
         thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
+        observed: share of the observed lambda-return in the Q of the advantage (ours): what the critic does not
+            see yet, the outcome may show. Luck counts too: 0 where the environment is a gamble.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
         priority: share of each batch that is drawn in proportion to the positive part of each reply's advantage
@@ -61,6 +63,7 @@ class Phase:
     margin_updates: int = 0
     gate: float | None = None
     thought_weight: float = 1.0
+    observed: float = 0.0
     temperature: float = 0.1
     fraction: float = 0.3
     priority: float = 0.0
@@ -196,6 +199,8 @@ def _check(phases: Sequence[Phase]) -> None:
             )
         if phase.clip <= 0.0:
             raise UserError(f"{where}: clip is {phase.clip}; it must be above 0.")
+        if not 0.0 <= phase.observed <= 1.0:
+            raise UserError(f"{where}: observed is {phase.observed}; it is a share, from 0 to 1.")
         if phase.thought_weight < 0.0:
             raise UserError(f"{where}: thought_weight is {phase.thought_weight}; a weight is 0 or more.")
         if phase.temperature <= 0.0:
