@@ -11,6 +11,7 @@ one task, share and seed learn from the very same dataset. The training seed is 
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,13 +36,36 @@ FIELDS = (
     "task", "expert", "method", "seed", "success", "low", "high", "return", "return_positive", "syntax",
     "success_sampled", "syntax_sampled", "data_success", "episodes", "updates", "minutes",
 )  # fmt: skip
-TASKS = {
-    "numberline": "cards/NumberLine-v0",
-    "ezpoints": "cards/EZPoints-v0",
-    "points24": "cards/Points24-v0",
-    "blackjack": "cards/Blackjack-v0",
-}
 Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, and how much of it every method is given.
+
+    Attributes:
+        env: the environment.
+        episodes: of the dataset.
+        updates: after the warm-up.
+        evaluated: episodes of the last evaluation.
+        afsft: changes to AFSFT and its variants, of its phase and of the model; the data stay what they are.
+    """
+
+    env: str
+    episodes: int = 1500
+    updates: int = 1000
+    evaluated: int = 300
+    afsft: Changes = field(default_factory=dict)
+
+
+RARE_SUCCESS: Changes = {"priority": 0.5, "observed": 0.5}
+"""For data in which hardly an episode succeeds."""
+TASKS = {
+    "numberline": Task("cards/NumberLine-v0"),
+    "ezpoints": Task("cards/EZPoints-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
+    "points24": Task("cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
+    "blackjack": Task("cards/Blackjack-v0", episodes=20_000, evaluated=10_000),
+}
 BASELINES = ROOT / "configs" / "baselines"
 VARIANTS: dict[str, Changes] = {
     "afsft_zero": {"margin": 0.0},
@@ -69,7 +94,7 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", default=["sft", "afsft"], choices=METHODS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--updates", type=int, default=600, help="after the warm-up")
+    parser.add_argument("--updates", type=int, help="after the warm-up, in place of the task's own")
     parser.add_argument(
         "--quick", action="store_true", help="one seed, 200 updates, nothing kept: under 5 minutes"
     )
@@ -90,20 +115,26 @@ def main() -> None:
         print(f"drawn: {draw(task, rows, arguments.csv.with_name(f'{arguments.csv.stem}_{task}.png'))}")
 
 
-def configuration(task: str, expert: float, method: str, updates: int, dataset: Path) -> Changes:
+def configuration(task: str, expert: float, method: str, updates: int | None, dataset: Path) -> Changes:
     """The quickstart's settings on another task, with other data and one method."""
     config: Changes = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
-    variant = VARIANTS.get(method)
+    variant = VARIANTS.get(method, {} if method == "afsft" else None)
     overlay = BASELINES / f"{'afsft' if variant is not None else method}.yaml"
+    own = TASKS[task]
+    updates = updates or own.updates
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     warmup, phase = config["model"]["phases"]
-    changes = dict(variant or {})
+    changes: Changes = {}
+    if variant is not None:
+        merge(changes, copy.deepcopy(own.afsft))
+        merge(changes, copy.deepcopy(variant))
     merge(config["model"], changes.pop("model", {}))
     phase |= {"name": method, "updates": updates, **changes}
     policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
-    config["data"]["env"] = TASKS[task]
+    config["data"]["env"] = own.env
+    config["data"]["evaluation"]["final_episodes"] = own.evaluated
     config["data"]["dataset"] = str(dataset)
-    config["data"]["collect"] |= {"policy": policy, "expert": expert}
+    config["data"]["collect"] |= {"policy": policy, "expert": expert, "episodes": own.episodes}
     config["trainer"] |= {
         "val_check_interval": int(np.gcd(updates, warmup["updates"])),
         "enable_progress_bar": False,
@@ -120,7 +151,7 @@ def merge(config: Changes, changes: Changes) -> None:
             config[name] = value
 
 
-def run(task: str, expert: float, method: str, seed: int, updates: int, runs: Path) -> Changes:
+def run(task: str, expert: float, method: str, seed: int, updates: int | None, runs: Path) -> Changes:
     """Train one unit and give its row."""
     name = f"{task}-{expert:g}-{seed}"
     folder = runs / f"{name}-{method}"

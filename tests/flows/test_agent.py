@@ -85,8 +85,8 @@ def test_a_checkpoint_of_random_weights_holds_what_was_never_trained_too(
         "random",
         "--model.freeze_vision",
         "true",
-        "--model.critic.logit_share",
-        "0.1",
+        "--model.critic.rows",
+        "tied",
     )
     run, run_dir = _run(tmp_path, tiny_directory, "none", "--model.learning_rate", "1.0e-6", *drawn)
     torch.manual_seed(99)

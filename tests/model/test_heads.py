@@ -17,11 +17,9 @@ STATES, TOKENS, VOCABULARY, HIDDEN = 7, 5, 30, 12
 FORMS: dict[str, dict[str, Any]] = {
     "policy": {},
     "tied": {"rows": "tied"},
-    "logits": {"logit_share": 0.1},
     "topk": {"value": "topk", "top_k": 4},
     "topk tied": {"value": "topk", "top_k": 4, "rows": "tied"},
     "expectile": {"value": "expectile"},
-    "topk logits": {"value": "topk", "top_k": 4, "logit_share": 0.1},
     "two-hot": {"value": "topk", "top_k": 4, "loss": "two_hot", "bins": 21},
     "hl-gauss": {"value": "expectile", "loss": "hl_gauss", "bins": 21},
     "turn": {"value": "turn"},
@@ -32,7 +30,7 @@ def _head(**settings: Any) -> CriticHead:
     torch.manual_seed(0)
     config = replace(SIZE, **settings)
     embedding = torch.randn(VOCABULARY, 9) if config.rows == "tied" else None
-    head = CriticHead(HIDDEN, VOCABULARY, config, embedding, torch.randn(VOCABULARY, HIDDEN))
+    head = CriticHead(HIDDEN, VOCABULARY, config, embedding)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return head
@@ -65,7 +63,7 @@ def test_shapes_and_gradients(form: str) -> None:
     assert all(p.grad is not None for p in head.parameters()), "every parameter takes part, as DDP requires"
 
 
-@pytest.mark.parametrize("form", ["policy", "tied", "logits"])
+@pytest.mark.parametrize("form", ["policy", "tied"])
 def test_the_policys_value_is_the_sum_over_the_vocabulary(form: str) -> None:
     head = _head(**FORMS[form])
     hidden, tokens, probs = _inputs()
@@ -75,7 +73,7 @@ def test_the_policys_value_is_the_sum_over_the_vocabulary(form: str) -> None:
     torch.testing.assert_close(head.every(hidden), every, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("form", ["topk", "topk tied", "topk logits", "two-hot"])
+@pytest.mark.parametrize("form", ["topk", "topk tied", "two-hot"])
 def test_the_top_k_value_is_the_renormalised_sum_over_the_likeliest(form: str) -> None:
     head = _head(**FORMS[form])
     hidden, tokens, probs = _inputs()
@@ -85,21 +83,6 @@ def test_the_top_k_value_is_the_renormalised_sum_over_the_likeliest(form: str) -
     torch.testing.assert_close(
         value, (likely * top / top.sum(-1, keepdim=True)).sum(-1), atol=1e-4, rtol=1e-4
     )
-
-
-def test_q_starts_as_a_share_of_the_logits() -> None:
-    hidden, tokens, probs = _inputs()
-    language = torch.randn(VOCABULARY, HIDDEN)
-    torch.manual_seed(2)
-    plain = CriticHead(HIDDEN, VOCABULARY, SIZE)(hidden, tokens, probs)
-    torch.manual_seed(2)
-    sharing = CriticHead(HIDDEN, VOCABULARY, replace(SIZE, logit_share=0.1), language=language)
-    q, value, _ = sharing(hidden, tokens, probs)
-    logits = hidden @ language.T
-    taken = logits[:TOKENS, :TOKENS].diagonal()
-    torch.testing.assert_close(q[0], plain.q[0] + 0.1 * taken, atol=1e-5, rtol=1e-5)
-    mean = (logits * probs).sum(-1)
-    torch.testing.assert_close(value[0], plain.value[0] + 0.1 * mean, atol=1e-5, rtol=1e-5)
 
 
 def test_the_top_of_everything_is_the_policys_mean() -> None:
@@ -123,7 +106,7 @@ def test_a_critic_of_turns_says_the_value_of_the_token_states() -> None:
 
 
 def test_tied_rows_are_read_and_never_trained() -> None:
-    head = _head(rows="tied", logit_share=0.1)
+    head = _head(rows="tied")
     assert set(COPIES) <= head.state_dict().keys()
     assert all(copy not in name for name, _ in head.named_parameters() for copy in COPIES)
 

@@ -55,8 +55,7 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.backbone = backbone
         tied = backbone.input_embedding() if critic.rows == "tied" else None
-        language = backbone.language_rows() if critic.logit_share else None
-        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied, language)
+        self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.trunk_gradient = trunk_gradient
         self.reference: Backbone | None = None

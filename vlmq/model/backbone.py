@@ -75,11 +75,6 @@ class Backbone(nn.Module):
         table: Tensor = self.model.get_input_embeddings().weight
         return table
 
-    def language_rows(self) -> Float[Tensor, "V D"]:
-        """The language head's weights: the row of a token gives its logit."""
-        rows: Tensor = self.model.get_output_embeddings().weight
-        return rows
-
     def extend(self, inputs: dict[str, Tensor], cache: Any) -> tuple[Tensor, Any]:
         """Run new tokens on top of a key-value cache.
 

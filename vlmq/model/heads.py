@@ -29,8 +29,6 @@ class CriticConfig:
         width: hidden units of each member's network.
         dim: size of the vocabulary's embedding in each member.
         rows: `free` gives every token a row of its own, `tied` derives them from the model's input embedding.
-        logit_share: Q starts as this share of the language head's logits and learns from there (ours): what moves
-            a token's logit moves its Q, so that the critic reads what the model already reads. 0 leaves it out.
         value: what V stands for. `policy`: the policy's mean of Q over all tokens; `topk`: over its likeliest
             ones; `expectile`: a head of its own, regressed on the Q of the data's tokens (ILQL); `turn`: V at the
             start of each reply and no Q of tokens, as in PPO with turn-level values.
@@ -48,7 +46,6 @@ class CriticConfig:
     width: int = 256
     dim: int = 64
     rows: Literal["free", "tied"] = "free"
-    logit_share: float = 0.0
     value: Literal["policy", "topk", "expectile", "turn"] = "policy"
     top_k: int = 16
     expectile: float = 0.7
@@ -75,10 +72,6 @@ class CriticConfig:
             )
         if self.distributional and self.bins < 2 * binned.PADDING + 2:
             raise ValueError(f"critic.bins is {self.bins}; give at least {2 * binned.PADDING + 2}.")
-        if self.logit_share and (self.distributional or self.value == "turn"):
-            raise ValueError(
-                "critic.logit_share needs Q as a number for every token: loss mse, and not value turn."
-            )
         if self.conservative and (self.distributional or self.value == "turn"):
             raise ValueError(
                 "critic.conservative needs Q as a number for every token: loss mse, and not value turn."
@@ -94,7 +87,7 @@ class CriticConfig:
         return self.loss != "mse"
 
 
-COPIES = ("embedding", "language")
+COPIES = ("embedding",)
 """Buffers of a `CriticHead` that repeat weights of the model it stands on."""
 
 
@@ -120,7 +113,6 @@ class CriticHead(nn.Module):
         vocabulary: V.
         config: what it is made of.
         embedding: (V, E) the model's input embedding, for tied rows; it is copied, never trained.
-        language: (V, D) the language head's rows, for a share of the logits; copied, never trained.
     """
 
     centres: Tensor
@@ -131,7 +123,6 @@ class CriticHead(nn.Module):
         vocabulary: int,
         config: CriticConfig,
         embedding: Float[Tensor, "V E"] | None = None,
-        language: Float[Tensor, "V D"] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -140,9 +131,6 @@ class CriticHead(nn.Module):
         if config.rows == "tied":
             assert embedding is not None, "tied rows need the model's embedding"
             self.register_buffer("embedding", embedding.detach().float().clone())
-        if config.logit_share:
-            assert language is not None, "a share of the logits needs the language head"
-            self.register_buffer("language", language.detach().float().clone())
         tied = None if config.rows == "free" or embedding is None else embedding.shape[1]
         self.members = nn.ModuleList(
             _Member(hidden_size, vocabulary, config, tied) for _ in range(config.members)
@@ -162,12 +150,7 @@ class CriticHead(nn.Module):
             tokens: the token taken in each of the first A states.
             probs: the policy's distribution in each state, without gradient.
         """
-        hidden = hidden.float()
-        # The mean row of the language head is the same for every member.
-        expected = (
-            probs @ self._language if self.config.logit_share and self.config.value == "policy" else None
-        )
-        said = [self._of_member(member, hidden, tokens, probs, expected) for member in self._ensemble()]
+        said = [self._of_member(member, hidden.float(), tokens, probs) for member in self._ensemble()]
         logits = [one.logits for one in said if one.logits is not None]
         return Estimates(
             torch.stack([one.q for one in said]),
@@ -177,20 +160,16 @@ class CriticHead(nn.Module):
 
     def every(self, hidden: Float[Tensor, "A D"]) -> Float[Tensor, "C A V"]:
         """Q of the whole vocabulary, with gradient: as large as it looks."""
-        hidden = hidden.float()
-        found = torch.stack([member.every(hidden, self._rows(member)) for member in self._ensemble()])
-        if self.config.logit_share:
-            found = found + torch.stack([m.share * hidden for m in self._ensemble()]) @ self._language.T
-        return found
+        return torch.stack([member.every(hidden.float(), self._rows(member)) for member in self._ensemble()])
 
     @torch.no_grad()
     def of_candidates(self, hidden: Float[Tensor, "S D"], tokens: Int[Tensor, "S N"]) -> Float[Tensor, "S N"]:
         """Q of N tokens of each state, averaged over the ensemble."""
-        hidden = hidden.float()
         found = []
         for member in self._ensemble():
-            features = member.features(hidden)
-            found.append(self._of_tokens(member, hidden, features, member.query(features), tokens)[0])
+            features = member.features(hidden.float())
+            rows = self._rows(member)
+            found.append(member.of_tokens(features, member.query(features), rows, tokens, self._bins)[0])
         return torch.stack(found).mean(0)
 
     def _ensemble(self) -> list[_Member]:
@@ -200,50 +179,29 @@ class CriticHead(nn.Module):
         """(V, dim) of a member; tied ones are (V, E), and are projected by it."""
         return cast(Tensor, self.embedding) if self.config.rows == "tied" else member.rows
 
-    @property
-    def _language(self) -> Tensor:
-        return cast(Tensor, self.language)
-
-    def _of_member(
-        self, member: _Member, hidden: Tensor, tokens: Tensor, probs: Tensor, expected: Tensor | None
-    ) -> Estimates:
+    def _of_member(self, member: _Member, hidden: Tensor, tokens: Tensor, probs: Tensor) -> Estimates:
         config = self.config
         features, count = member.features(hidden), len(tokens)
         if config.value == "turn":
             value = member.scalar(features).squeeze(-1)
             return Estimates(value[:count], value, None)
         query = member.query(features)
-        q, logits = self._of_tokens(member, hidden[:count], features[:count], query[:count], tokens[:, None])
+        rows = self._rows(member)
+        q, logits = member.of_tokens(features[:count], query[:count], rows, tokens[:, None], self._bins)
         if config.value == "expectile":
             value = member.scalar(features).squeeze(-1)
         else:
             with torch.no_grad():
-                value = self._policy_mean(member, hidden, features, query, probs, expected)
+                value = self._policy_mean(member, features, query, rows, probs)
         return Estimates(q.squeeze(-1), value, None if logits is None else logits.squeeze(1))
 
-    def _of_tokens(
-        self, member: _Member, hidden: Tensor, features: Tensor, query: Tensor, tokens: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Q of some tokens (S, N) of each state, and the logits of their distributions."""
-        q, logits = member.of_tokens(features, query, self._rows(member), tokens, self._bins)
-        if self.config.logit_share:
-            q = q + ((member.share * hidden)[:, None] * self._language[tokens]).sum(-1)
-        return q, logits
-
     def _policy_mean(
-        self,
-        member: _Member,
-        hidden: Tensor,
-        features: Tensor,
-        query: Tensor,
-        probs: Tensor,
-        expected: Tensor | None,
+        self, member: _Member, features: Tensor, query: Tensor, rows: Tensor, probs: Tensor
     ) -> Tensor:
         if self.config.value == "policy":
-            value = member.mean(features, query, self._rows(member), probs)
-            return value if expected is None else value + (member.share * hidden * expected).sum(-1)
+            return member.mean(features, query, rows, probs)
         top, ids = probs.topk(min(self.config.top_k, probs.shape[-1]), -1)
-        likely, _ = self._of_tokens(member, hidden, features, query, ids)
+        likely, _ = member.of_tokens(features, query, rows, ids, self._bins)
         return (likely * top).sum(-1) / top.sum(-1)
 
     @property
@@ -273,8 +231,6 @@ class _Member(nn.Module):
         else:
             self.project = nn.Linear(tied, config.dim, bias=False)
             nn.init.normal_(self.project.weight, std=0.1 / (config.dim * tied) ** 0.5)
-        if config.logit_share:
-            self.share = nn.Parameter(torch.full((hidden_size,), config.logit_share))
         if config.distributional:
             self.spread = nn.Linear(config.dim, config.bins, bias=False)
         else:

@@ -98,8 +98,12 @@ class _Judge:
         batch = build_batch([fragment], agent.encoder, agent.settings["history"])
         output = agent.model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
         config = agent.model.critic.config
-        targets, known = objective.targets(batch, output, config, self._horizon, self._return_range, 0)
-        advantages = objective.advantages(batch, output, config, targets, known, self._observed)
+        scale = self._return_range
+        targets, _ = objective.targets(batch, output, config, self._horizon, scale, 0)
+        advantages = objective.advantages(batch, output, config, targets)
+        if self._observed:
+            returns, known = objective.targets(batch, output, config, self._horizon.observed, scale, 0)
+            advantages = objective.lean_on_returns(advantages, output, returns, known, self._observed)
         q, value = output.q.mean(0), output.value[:, : len(batch.tokens)].mean(0)
         columns = torch.stack([advantages, q, value, output.log_probs], -1).tolist()
         turns = []

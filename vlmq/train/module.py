@@ -237,10 +237,7 @@ class VlmqModule(L.LightningModule):
             return
         apart = data.held_out_batch().to(self.device)
         output = self.agent(apart.inputs, apart.state_row, apart.state_position, apart.tokens)
-        observed = replace(self.horizon, lambda_token=1.0, lambda_turn=1.0, n_turns=None)
-        returns, known = objective.targets(
-            apart, output, self._critic_config, observed, float(self.return_range), self.schedule.made
-        )
+        returns, known = self.targets(apart, output, self.horizon.observed)
         explained = diagnostics.explained_variance(_critic(output.q), returns, known)
         self.schedule.gate_open |= phase.gate is not None and explained >= phase.gate
         self._measured = {"critic/held_out_explained_variance": explained}
@@ -254,7 +251,10 @@ class VlmqModule(L.LightningModule):
         )
         replies = sync.total(batch.num_replies)
         targets, known = self.targets(batch, output) if phase.critic else (None, None)
-        advantages = objective.advantages(batch, output, self._critic_config, targets, known, phase.observed)
+        advantages = objective.advantages(batch, output, self._critic_config, targets)
+        if phase.observed:
+            returns, seen = self.targets(batch, output, self.horizon.observed)
+            advantages = objective.lean_on_returns(advantages, output, returns, seen, phase.observed)
         if known is not None:
             # What was drawn by priority does not teach the critic.
             known = known & batch.uniform[batch.reply]
@@ -301,10 +301,11 @@ class VlmqModule(L.LightningModule):
         # Processes average their gradients; the loss is already divided by the replies of all of them.
         return loss * sync.world_size()
 
-    def targets(self, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
+    def targets(self, batch: Batch, output: Output, horizon: Horizon | None = None) -> tuple[Tensor, Tensor]:
         """Targets (A,) of the critic in units of the return range, and which of them are known and wanted."""
+        reach = horizon or self.horizon
         return objective.targets(
-            batch, output, self._critic_config, self.horizon, float(self.return_range), self.schedule.made
+            batch, output, self._critic_config, reach, float(self.return_range), self.schedule.made
         )
 
     @property

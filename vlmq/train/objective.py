@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,11 @@ class Horizon:
     lambda_token: float
     lambda_turn: float
     n_turns: int | None = None
+
+    @property
+    def observed(self) -> Horizon:
+        """Rewards alone, as far as they were observed."""
+        return replace(self, lambda_token=1.0, lambda_turn=1.0, n_turns=None)
 
 
 def targets(
@@ -112,14 +117,7 @@ def actor_loss(phase: Phase, batch: Batch, output: Output, weights: Tensor, adva
     return actor.clipped_surrogate(whole, standard, phase.clip)
 
 
-def advantages(
-    batch: Batch,
-    output: Output,
-    config: CriticConfig,
-    wanted: Tensor | None,
-    known: Tensor | None = None,
-    observed: float = 0.0,
-) -> Tensor:
+def advantages(batch: Batch, output: Output, config: CriticConfig, wanted: Tensor | None) -> Tensor:
     """A_i (A,), without gradient; zeros without a critic.
 
     Args:
@@ -127,21 +125,29 @@ def advantages(
         output: of its forward.
         config: of the critic.
         wanted: its targets (A,); None without a critic.
-        known: where they rest on observed states.
-        observed: share of the target in what stands for Q; what was not observed keeps Q alone.
     """
     if output.q is None or wanted is None:
         return torch.zeros_like(output.log_probs)
     if config.value == "turn":
         # The reply's own return stands for its Q: every token shares what the whole reply was worth.
         return critic.of_turns(wanted - output.q.mean(0), batch.last)
-    value = _there(output.value)[:, : output.q.shape[1]]
-    if not observed:
-        return critic.advantage(output.q, value)
-    assert known is not None, "targets that were not observed would be taken for what was"
-    share = torch.where(known, observed, 0.0)
-    blended = torch.where(known, share * wanted, 0.0) + (1.0 - share) * output.q
-    return critic.advantage(blended, value)
+    return critic.advantage(output.q, _there(output.value)[:, : output.q.shape[1]])
+
+
+def lean_on_returns(
+    advantages: Tensor, output: Output, returns: Tensor, known: Tensor, share: float
+) -> Tensor:
+    """A_i (A,) in which the observed return stands for a share of Q.
+
+    Args:
+        advantages: Q - V.
+        output: of the forward.
+        returns: observed (A,), in units of the return range.
+        known: where they rest on observed states; elsewhere Q stands alone.
+        share: of the return.
+    """
+    value = _there(output.value)[:, : len(returns)].detach().mean(0)
+    return torch.where(known, (1.0 - share) * advantages + share * (returns - value), advantages)
 
 
 def _next_value(output: Output, config: CriticConfig, update: int) -> Tensor:

@@ -38,8 +38,8 @@ class Phase:
         gate: the filter waits, and every token passes, until the critic explains this share of the variance of
             returns that are held out (`data.held_out`); null does not wait.
         thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
-        observed: share of the observed lambda-return in the Q of the advantage (ours): what the critic does not
-            see yet, the outcome may show. Luck counts too: 0 where the environment is a gamble.
+        observed: share of the observed return in the Q of the advantage (ours): what the critic does not see yet,
+            the outcome may show. Luck counts too: 0 where the environment is a gamble.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
         priority: share of each batch that is drawn in proportion to the positive part of each reply's advantage
