@@ -25,6 +25,7 @@ from tabular_mdp import (
 
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.heads import CriticConfig
+from vlmq.train.objective import Traces
 from vlmq.train.schedule import Phase
 
 WEIGHTS = (2, 1, 1)
@@ -57,9 +58,11 @@ def _error(
     gamma_token: float = 1.0,
     return_range: float = 1.0,
     n_turns: int | None = None,
+    traces: Traces = "lambda",
+    played: tuple[int, ...] = WEIGHTS,
 ) -> float:
-    """Largest |Q - Q^pi| over the states that the policy visits."""
-    fragments = mdp.every_episode(WEIGHTS)
+    """Largest |Q - Q^pi| over the states that the policy visits, learnt from the play of another or its own."""
+    fragments = mdp.every_episode(played)
     module = TableModule(
         mdp,
         TableBackbone(mdp, weights=WEIGHTS),
@@ -69,6 +72,7 @@ def _error(
         lambda_token=lam,
         lambda_turn=lam,
         n_turns=n_turns,
+        traces=traces,
         tau=0.2,
     )
     module.return_range.fill_(return_range)
@@ -81,6 +85,14 @@ def _error(
 def test_the_critic_converges_to_the_exact_values_of_the_policy(lam: float) -> None:
     # Zero-reward turns, negative rewards, termination, truncation that bootstraps, replies of 1 and 2 tokens.
     assert _error(Mdp(3, 2, _judged), lam) < 1e-2
+
+
+def test_tree_backup_finds_the_policys_values_in_the_play_of_another_and_lambda_returns_do_not() -> None:
+    other = tuple(reversed(WEIGHTS))
+    assert other != WEIGHTS
+    assert _error(Mdp(3, 2, _judged), 1.0, traces="tree_backup", played=other) < 1e-2
+    assert _error(Mdp(3, 2, _judged), 0.0, played=other) < 1e-2
+    assert _error(Mdp(3, 2, _judged), 1.0, played=other) > 0.05
 
 
 def test_the_critic_is_exact_with_a_token_discount_and_a_return_range() -> None:

@@ -19,11 +19,15 @@ def lambda_returns(
     next_value: Float[Tensor, " A"],
     lam: Float[Tensor, " A"],
     next_token: Int[Tensor, " A"],
+    next_q: Float[Tensor, " A"] | None = None,
 ) -> Float[Tensor, " A"]:
-    """L_i = R_i + G_i ((1 - lam_i) V_next(i) + lam_i L_next(i)); with no next token, R_i + G_i V_next(i).
+    """L_i = R_i + G_i (V_next(i) + lam_i (L_next(i) - B_next(i))); with no next token, R_i + G_i V_next(i).
 
-    lam = 0 gives one-step targets, lam = 1 Monte-Carlo returns (Sutton & Barto 2018, chapter 12, with a lambda
-    for each token). The recurrence is solved by pointer doubling in log2(A) gathers.
+    B = V, the default, gives lambda-returns R_i + G_i ((1 - lam_i) V_next(i) + lam_i L_next(i)): they follow what was
+    done (Sutton & Barto 2018, chapter 12, with a lambda for each token). B = Q of the token taken next, with lam times
+    the policy's probability of it, gives tree backup (Precup, Sutton and Singh 2000): what the policy would not have
+    done is cut off. lam = 0 gives one-step targets, lam = 1 Monte-Carlo returns. The recurrence is solved by pointer
+    doubling in log2(A) gathers.
 
     Args:
         reward: R_i.
@@ -31,12 +35,14 @@ def lambda_returns(
         next_value: V of the state after token i; ignored where G_i is zero.
         lam: lambda of token i.
         next_token: index of the agent token that follows i in the same fragment, -1 where none does.
+        next_q: Q of the token taken in the state after token i; ignored where none was.
     """
     has_next = next_token >= 0
     carried = torch.where(has_next, lam, torch.zeros_like(lam))
     # `where` rather than a product: an unknown next value may be NaN where the discount is zero.
     bootstrap = torch.where(discount > 0, next_value, torch.zeros_like(next_value))
-    constant = reward + discount * (1.0 - carried) * bootstrap
+    baseline = bootstrap if next_q is None else next_q
+    constant = reward + discount * (bootstrap - carried * baseline)
     return _solve(constant, discount * carried, next_token.clamp_min(0))
 
 

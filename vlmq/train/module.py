@@ -43,7 +43,7 @@ from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
 from vlmq.train.judge import judge, spread
 from vlmq.train.muon import Muon, inner_matrices
-from vlmq.train.objective import Horizon
+from vlmq.train.objective import Horizon, Traces
 from vlmq.train.schedule import Phase, Schedule
 
 _MEASURE_EVERY = 20
@@ -81,6 +81,8 @@ class VlmqModule(L.LightningModule):
         lambda_token: lambda inside a reply.
         lambda_turn: lambda from turn to turn; above 0 it needs fragments of more than one turn.
         n_turns: targets of this many turns' rewards, then V, in place of lambda-returns; null for those.
+        traces: `lambda`: targets follow what was done; `tree_backup`: only as far as the policy would have done it
+            too, so that lambda above 0 does not teach the value of other people's mistakes.
         tau: step of the Polyak copy towards the critic at each update.
     """
 
@@ -116,6 +118,7 @@ class VlmqModule(L.LightningModule):
         lambda_token: float = 1.0,
         lambda_turn: float = 0.0,
         n_turns: int | None = None,
+        traces: Traces = "lambda",
         tau: float = 0.005,
     ) -> None:
         super().__init__()
@@ -127,6 +130,11 @@ class VlmqModule(L.LightningModule):
                 raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
         if n_turns is not None and n_turns < 1:
             raise UserError(f"model.n_turns is {n_turns}; give at least 1, or null for lambda-returns.")
+        if traces == "tree_backup" and (n_turns is not None or critic.value == "turn"):
+            raise UserError(
+                "model.traces tree_backup asks Q of the tokens on the way, which n_turns and critic.value 'turn' "
+                "have not; choose traces: lambda."
+            )
         if thoughts and reply_format == "plain":
             raise UserError(
                 "model.thoughts needs a reply_format that tells them from the action: tagged or json."
@@ -148,7 +156,7 @@ class VlmqModule(L.LightningModule):
         self.critic_weight, self.kl_weight, self.clip, self.tau = critic_weight, kl_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.optimizer, self.weight_decay, self.warmup_updates = optimizer, weight_decay, warmup_updates
-        self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns)
+        self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns, traces)
         self.actor_critic: ActorCritic | None = None
         self._encoder: Encoder | None = None
         self.rows: list[Row] = []

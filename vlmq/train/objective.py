@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from vlmq.model.heads import CriticConfig, CriticHead
 from vlmq.rollout import sync
 from vlmq.train.schedule import Phase
 
+Traces = Literal["lambda", "tree_backup"]
 _SUBSET = counter.purpose("critics of a target")
 
 
@@ -28,6 +30,7 @@ class Horizon:
         lambda_token: lambda inside a reply.
         lambda_turn: lambda from turn to turn.
         n_turns: this many turns' rewards, then V, in place of lambda-returns; None for those.
+        traces: `lambda`-returns follow what was done, `tree_backup` as far as the policy would have done it too.
     """
 
     gamma_token: float
@@ -35,11 +38,12 @@ class Horizon:
     lambda_token: float
     lambda_turn: float
     n_turns: int | None = None
+    traces: Traces = "lambda"
 
     @property
     def observed(self) -> Horizon:
         """Rewards alone, as far as they were observed."""
-        return replace(self, lambda_token=1.0, lambda_turn=1.0, n_turns=None)
+        return replace(self, lambda_token=1.0, lambda_turn=1.0, n_turns=None, traces="lambda")
 
 
 def targets(
@@ -60,7 +64,7 @@ def targets(
     """
     discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
     reward = batch.reward / return_range
-    next_value = _next_value(output, config, update)[batch.next_state]
+    next_value = _reduced(_there(output.target_value), config, update)[batch.next_state]
     if horizon.n_turns is not None:
         chain = batch.last, batch.next_token, horizon.n_turns
         found = returns.n_step_returns(reward, discount, next_value, *chain)
@@ -69,7 +73,12 @@ def targets(
         # A critic of turns knows no value inside a reply.
         inside = 1.0 if config.value == "turn" else horizon.lambda_token
         lam = torch.where(batch.last, horizon.lambda_turn, inside)
-        found = returns.lambda_returns(reward, discount, next_value, lam, batch.next_token)
+        next_q = None
+        if horizon.traces == "tree_backup":
+            successor = batch.next_token.clamp_min(0)
+            next_q = _reduced(_there(output.target_q), config, update)[successor]
+            lam = lam * output.log_probs.detach().exp()[successor]
+        found = returns.lambda_returns(reward, discount, next_value, lam, batch.next_token, next_q)
         known = returns.known_targets(discount, batch.next_known, lam, batch.next_token)
     return found, known & masked.starts(batch.last) if config.value == "turn" else known
 
@@ -150,11 +159,12 @@ def lean_on_returns(
     return torch.where(known, (1.0 - share) * advantages + share * (returns - value), advantages)
 
 
-def _next_value(output: Output, config: CriticConfig, update: int) -> Tensor:
+def _reduced(estimates: Tensor, config: CriticConfig, update: int) -> Tensor:
+    """What the ensemble's members say, as one."""
     members = None
     if config.subset is not None:
         members = counter.permutation(config.members, _SUBSET, update)[: config.subset].tolist()
-    return critic.reduce(_there(output.target_value), config.reduction, members)
+    return critic.reduce(estimates, config.reduction, members)
 
 
 def _there(values: Tensor | None) -> Tensor:
