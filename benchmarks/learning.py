@@ -58,7 +58,11 @@ class Task:
     afsft: Changes = field(default_factory=dict)
 
 
-RARE_SUCCESS: Changes = {"priority": 0.5, "observed": 0.5}
+RARE_SUCCESS: Changes = {
+    "priority": 0.5,
+    "observed": 0.5,
+    "model": {"traces": "tree_backup", "lambda_turn": 1.0},
+}
 """For data in which hardly an episode succeeds."""
 TASKS = {
     "numberline": Task("cards/NumberLine-v0"),

@@ -215,6 +215,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_setting(
     ("option", "value", "named"),
     [
         ("--model.gamma_turn", "1.5", "model.gamma_turn is 1.5"),
+        ("--model.n_turns", "0", "model.n_turns is 0"),
         ("--data.num_envs", "0", "num_envs"),
         ("--data.fragment_turns", "0", "fragment_turns"),
         ("--trainer.val_check_interval", "3", "'warmup' has 4 updates"),

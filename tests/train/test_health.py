@@ -47,6 +47,13 @@ def test_a_known_failure_is_said_once_with_its_remedy(failure: str, changes: dic
     assert "docs/troubleshooting.md" in said
 
 
+def test_where_outcomes_have_a_say_half_of_the_tokens_may_go() -> None:
+    halves = {"pass_rate": 0.5, "pass_rate/random": 0.5, "pass_rate/expert": 0.52, "pass_rate/corrupted": 0.5}
+    uncertain = halves | {"critic/explained_variance": 0.1}
+    assert len(_heard(uncertain)) == 1
+    assert _heard(uncertain, Phase("afsft", 1000, observed=0.5)) == []
+
+
 def test_a_young_critic_may_be_ignorant() -> None:
     assert _heard({"critic/explained_variance": 0.0}, updates=GROWN_UP - 1) == []
 

@@ -314,3 +314,9 @@ def test_a_loss_that_is_not_finite_stops_training(
     broken = (replace(tiny_turns[0], reward=float("nan")),)
     with pytest.raises(UserError, match="the loss is nan at update 0; lower model.learning_rate"):
         _at(module, WARM_UP).training_step(_batch(tiny_encoder, broken), 0)
+
+
+@pytest.mark.parametrize("settings", [{"n_turns": 1}, {"critic": CriticConfig(value="turn")}])
+def test_tree_backup_is_refused_where_q_of_tokens_is_not_asked(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="choose traces: lambda"):
+        VlmqModule("pkg:none", [WARM_UP], traces="tree_backup", **settings)

@@ -48,7 +48,9 @@ class Health:
             self._recent.setdefault(name, deque(maxlen=WINDOW)).append(value)
         found = [self._critic(phase)]
         if phase.filter not in NO_CRITIC:
-            found += [self._coin_flip(), self._inverted(), self._nothing_left(), self._no_priority()]
+            found += [self._inverted(), self._nothing_left(), self._no_priority()]
+            if not phase.observed:  # what half of the outcomes fall short of is no coin's doing
+                found.append(self._coin_flip())
         return [said for said in found if said is not None]
 
     def see_evaluation(self, syntax: float) -> list[str]:

@@ -199,8 +199,11 @@ def _check(phases: Sequence[Phase]) -> None:
             )
         if phase.clip <= 0.0:
             raise UserError(f"{where}: clip is {phase.clip}; it must be above 0.")
-        if not 0.0 <= phase.observed <= 1.0:
-            raise UserError(f"{where}: observed is {phase.observed}; it is a share, from 0 to 1.")
+        if not (phase.observed == 0.0 or (0.0 < phase.observed <= 1.0 and phase.filter not in NO_CRITIC)):
+            raise UserError(
+                f"{where}: observed is {phase.observed}; it is a share of the advantage, from 0 to 1, and only a "
+                "filter that asks the critic knows one."
+            )
         if phase.thought_weight < 0.0:
             raise UserError(f"{where}: thought_weight is {phase.thought_weight}; a weight is 0 or more.")
         if phase.temperature <= 0.0:
