@@ -66,7 +66,7 @@ RARE_SUCCESS: Changes = {
 """For data in which hardly an episode succeeds."""
 TASKS = {
     "numberline": Task("cards/NumberLine-v0"),
-    "ezpoints": Task("cards/EZPoints-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
+    "ezpoints": Task("cards/EZPoints-v0", episodes=10_000, updates=4000, afsft=RARE_SUCCESS),
     "points24": Task("cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
     "blackjack": Task("cards/Blackjack-v0", episodes=20_000, evaluated=10_000),
 }

@@ -153,6 +153,20 @@ MUTANTS = (
         "return values.sum() * num_replies / len(values)",
         f"{OBJECTIVE}::test_with_unequal_replies_it_is_the_mean_of_their_own_losses",
     ),
+    Mutant(
+        "tree backup from V in place of the taken token's Q",
+        "train/objective.py",
+        "next_q = _reduced(_there(output.target_q), config, update)[successor]",
+        "next_q = next_value",
+        f"{TABULAR}::test_tree_backup_finds_the_policys_values_in_the_play_of_another_and_lambda_returns_do_not",
+    ),
+    Mutant(
+        "sequences in a row that see each other",
+        "prompt/pack.py",
+        "= np.arange(len(row.ids))",
+        "= start + np.arange(len(row.ids))",
+        f"{BATCH}::test_sequences_that_share_a_row_do_not_see_each_other",
+    ),
 )
 
 
