@@ -23,7 +23,7 @@ from vlmq.report.stats import mean_over_seeds
 
 CSV = ROOT / "benchmarks" / "results" / "best_of.csv"
 POLICIES = ("model", "sampled", "best_of", "shifted")
-TASKS = {"quickstart": 500, "memory": 300}
+TASKS = {"quickstart": 400, "memory": 300}
 """Configurations, and the updates of the offline phase after which they are half trained."""
 FIELDS = ("task", "seed", "updates", "episodes", *POLICIES)
 

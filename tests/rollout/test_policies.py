@@ -13,7 +13,7 @@ from vlmq.rollout.policies import Context, ModelPolicy, Reply
 
 
 class _PrefersLargeIds:
-    """Finds a reply worth the id of its last token."""
+    """Q of a token is its id: of replies of one token the largest is worth most."""
 
     def __init__(self) -> None:
         self.asked = 0

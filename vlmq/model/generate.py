@@ -46,8 +46,8 @@ class Guide:
     Args:
         q: of hidden states (R, D) and K tokens in each of them (R, K), their Q (R, K) in units of the return range.
         shift: added to a token's log-probability for each unit of its Q, before it is drawn.
-        candidates: with a shift, how many of the likeliest tokens are considered; the others are never drawn, for
-            the critic knows least of what the policy hardly ever says.
+        candidates: how many of the likeliest tokens V is taken over, and with a shift are considered: the others are
+            never drawn then, for the critic knows least of what the policy hardly ever says.
     """
 
     q: Callable[[Tensor, Tensor], Tensor]
@@ -60,6 +60,12 @@ class Guide:
         logits = likely + self.shift * self.q(hidden, tokens)
         return torch.full_like(log_probs, -torch.inf).scatter(-1, tokens, logits)
 
+    def gain(self, hidden: Tensor, log_probs: Tensor, token: Tensor) -> Tensor:
+        """Advantage (R,) of a token of each state. What the critic adds to all tokens of a state cancels."""
+        likely, tokens = log_probs.topk(min(self.candidates, log_probs.shape[-1]), -1)
+        q = self.q(hidden, torch.cat([tokens, token[:, None]], -1))
+        return q[:, -1] - (q[:, :-1] * likely.softmax(-1)).sum(-1)
+
 
 class Sampled(NamedTuple):
     """One reply for each of R rows.
@@ -67,7 +73,8 @@ class Sampled(NamedTuple):
     Attributes:
         ids: for each row its token ids (n,), end token included where it was drawn.
         log_probs: for each row the model's own log-probabilities of them (n,).
-        worth: (R,) Q of each reply's last token, in units of the return range; zeros without a critic.
+        worth: (R,) sum of the advantages of each reply's tokens, in units of the return range: with gamma_token 1, how
+            much better the reply is than the policy's average; zeros without a critic.
     """
 
     ids: list[NDArray[np.int32]]
@@ -117,7 +124,7 @@ def sample_replies(
             offered = guide.shifted(hidden, offered)
         token = _draw(offered, uniforms_t[:, index], sampling.temperature)
         if guide is not None:
-            worth = torch.where(alive, guide.q(hidden, token[:, None]).squeeze(-1), worth)
+            worth += torch.where(alive, guide.gain(hidden, all_log_probs, token), 0.0)
         ids[:, index] = torch.where(alive, token, ids[:, index])
         log_probs[:, index] = all_log_probs.gather(-1, token[:, None]).squeeze(-1)
         lengths += alive
