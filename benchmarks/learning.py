@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CSV = ROOT / "benchmarks" / "results" / "learning.csv"
 FIELDS = (
     "task", "expert", "method", "seed", "success", "low", "high", "return", "return_positive", "syntax",
-    "success_sampled", "syntax_sampled", "data_success", "episodes", "updates", "minutes",
+    "success_sampled", "syntax_sampled", "agreement", "data_success", "episodes", "updates", "minutes",
 )  # fmt: skip
 Changes = dict[str, Any]
 
@@ -47,14 +47,14 @@ class Task:
         env: the environment.
         episodes: of the dataset.
         updates: after the warm-up.
-        evaluated: episodes of the last evaluation.
+        evaluated: episodes of one more evaluation at the end; None where 300 are enough.
         afsft: changes to AFSFT and its variants, of its phase and of the model; the data stay what they are.
     """
 
     env: str
     episodes: int = 1500
     updates: int = 1000
-    evaluated: int = 300
+    evaluated: int | None = None
     afsft: Changes = field(default_factory=dict)
 
 
@@ -136,7 +136,6 @@ def configuration(task: str, expert: float, method: str, updates: int | None, da
     phase |= {"name": method, "updates": updates, **changes}
     policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
     config["data"]["env"] = own.env
-    config["data"]["evaluation"]["final_episodes"] = own.evaluated
     config["data"]["dataset"] = str(dataset)
     config["data"]["collect"] |= {"policy": policy, "expert": expert, "episodes": own.episodes}
     config["trainer"] |= {
@@ -163,8 +162,13 @@ def run(task: str, expert: float, method: str, seed: int, updates: int | None, r
     started = time.monotonic()
     fit(config, folder, seed)
     rows = {row["name"]: row for row in results(folder / "results.json")}
+    row = rows[method]
+    if evaluated := TASKS[task].evaluated:
+        options = ("--ckpt_path", "last", "--data.evaluation.final_episodes", str(evaluated))
+        vlmq("validate", folder / "config.yaml", folder, *options, "--data.evaluation.policies", "[model]")
+        row |= results(folder / "validate.json")[0]
     return {
-        **{field: rows[method].get(field, "") for field in FIELDS},
+        **{field: row.get(field, "") for field in FIELDS},
         "task": task, "expert": f"{expert:g}", "method": method, "seed": seed,
         "data_success": rows["data"]["success"], "minutes": round((time.monotonic() - started) / 60, 2),
     }  # fmt: skip

@@ -97,7 +97,7 @@ def test_a_good_token_of_a_bad_reply_falls_to_turn_and() -> None:
     whole = filters.reply_advantages(q, value, last)
     # 0.2 - 0.4, twice; 0.9 - 0.4, twice; 0 - 0
     assert whole.tolist() == pytest.approx([-0.2, -0.2, 0.5, 0.5, 0.0])
-    assert filters.turn_and(q - value, whole, -0.1).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]
+    assert filters.turn_and(q - value, whole, -0.1, -0.1).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]
 
 
 def test_with_an_exact_critic_a_replys_advantage_is_the_sum_of_its_tokens() -> None:

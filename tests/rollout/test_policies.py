@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from vlmq.api import Turn
 from vlmq.model.backbone import Backbone
 from vlmq.model.generate import Guide, Sampling
 from vlmq.prompt.encode import Encoder
-from vlmq.rollout.policies import Context, ModelPolicy, Reply
+from vlmq.rollout.policies import Compared, Context, ModelPolicy, Reply, ScriptedPolicy
 
 
 class _PrefersLargeIds:
@@ -56,3 +57,16 @@ def test_a_choice_among_replies_is_the_same_beside_other_contexts(
     together = _replies(tiny_backbone, tiny_encoder, tiny_turns, 4, _PrefersLargeIds())
     alone = _replies(tiny_backbone, tiny_encoder, tiny_turns[:1], 4, _PrefersLargeIds())
     assert alone[0].ids.tolist() == together[0].ids.tolist()
+
+
+@pytest.mark.parametrize("corruption", [0.0, 1.0])
+def test_replies_are_held_against_the_experts(tiny_encoder: Encoder, corruption: float) -> None:
+    expert = Compared(ScriptedPolicy(tiny_encoder, seed=1, expert=1.0), tiny_encoder)
+    other = Compared(ScriptedPolicy(tiny_encoder, seed=1, corruption=corruption), tiny_encoder)
+    known = [Context(episode, 0, random_action="+-"[episode % 2], expert_action="+") for episode in range(8)]
+    unknown = Context(8, 0, random_action="+")
+    for compared in (expert, other):
+        assert len(compared.replies([*known, unknown] if compared is other else known)) >= 8
+        assert compared.asked == 8
+    assert expert.agreed == 8
+    assert other.agreed == (4 if corruption == 0.0 else 0)

@@ -28,11 +28,14 @@ def batch(tiny_encoder: Encoder, tiny_turns: Turns) -> Batch:
     return build_batch([lost, won], tiny_encoder, "none")
 
 
-def _weights(batch: Batch, phase: Phase, advantages: torch.Tensor, update: int = 0) -> list[float]:
+def _weights(
+    batch: Batch, phase: Phase, advantages: torch.Tensor, log_probs: torch.Tensor | None = None
+) -> list[float]:
     count = len(batch.tokens)
     q, value = advantages.expand(2, count), torch.zeros(2, count)
-    output = Output(torch.zeros(count), torch.zeros(count), q, value, value)
-    return token_weights(phase, update, batch, output, advantages, 0.0).tolist()
+    log_probs = torch.zeros(count) if log_probs is None else log_probs
+    output = Output(log_probs, torch.zeros(count), q, value, value)
+    return token_weights(phase, 0, batch, output, advantages, 0.0).tolist()
 
 
 @pytest.mark.parametrize("name", ["success", "above_median"])
@@ -56,6 +59,15 @@ def test_the_phase_names_the_filter(batch: Batch, phase: Phase, expected: list[f
     advantages = torch.zeros(len(batch.tokens))
     advantages[0], advantages[2] = -0.1, 0.1
     assert _weights(batch, phase, advantages)[:3] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_margin_scaled_by_likelihood_is_slack_for_what_the_policy_is_sure_of(batch: Batch) -> None:
+    phase = Phase("p", 1, filter="binary", margin=-0.1, margin_scale="likelihood")
+    advantages = torch.full((len(batch.tokens),), -0.05)
+    unsure = torch.tensor([0.4, 0.6]).log().repeat(len(batch.tokens))[: len(batch.tokens)]
+    assert set(_weights(batch, phase, advantages)) == {1.0}  # log-probabilities of 0: all is certain
+    assert _weights(batch, phase, advantages, log_probs=unsure)[:2] == [0.0, 1.0]
+    assert set(_weights(batch, replace(phase, margin_scale="none"), advantages, log_probs=unsure)) == {1.0}
 
 
 def test_turn_and_drops_a_reply_whose_last_token_is_bad(batch: Batch) -> None:

@@ -20,7 +20,7 @@ def always(advantage: Float[Tensor, " A"]) -> Float[Tensor, " A"]:
     return torch.ones_like(advantage)
 
 
-def binary(advantage: Float[Tensor, " A"], margin: float) -> Float[Tensor, " A"]:
+def binary(advantage: Float[Tensor, " A"], margin: float | Float[Tensor, " A"]) -> Float[Tensor, " A"]:
     """f = [A > margin]: tokens clearly worse than the policy are left out (arXiv 2505.03181).
 
     A slightly negative margin keeps the tokens on which the policy is already certain: their advantage is zero
@@ -63,16 +63,20 @@ def top_fraction(
 
 
 def turn_and(
-    advantage: Float[Tensor, " A"], reply_advantage: Float[Tensor, " A"], margin: float
+    advantage: Float[Tensor, " A"],
+    reply_advantage: Float[Tensor, " A"],
+    margin: float | Float[Tensor, " A"],
+    reply_margin: float,
 ) -> Float[Tensor, " A"]:
-    """f = [A > margin and the whole reply's advantage > margin] (ours).
+    """f = [A > margin and the whole reply's advantage > its margin] (ours).
 
     Args:
         advantage: of each token.
         reply_advantage: of the reply each token belongs to, see `reply_advantages`.
-        margin: threshold of both.
+        margin: threshold of the tokens.
+        reply_margin: threshold of the replies.
     """
-    return binary(advantage, margin) * binary(reply_advantage, margin)
+    return binary(advantage, margin) * binary(reply_advantage, reply_margin)
 
 
 def reply_advantages(

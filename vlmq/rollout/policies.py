@@ -15,7 +15,7 @@ from vlmq.data.batch import context_row
 from vlmq.model.backbone import Backbone
 from vlmq.model.generate import Guide, Sampling, sample_replies
 from vlmq.prompt.encode import Encoder, Segment
-from vlmq.prompt.parse import format_reply
+from vlmq.prompt.parse import Parsed, format_reply, parse_agent
 from vlmq.rollout.corrupt import corrupt
 
 _SAMPLING = counter.purpose("sampling")
@@ -183,3 +183,32 @@ class ScriptedPolicy:
 def scripted_reply(ids: NDArray[np.int32], source: str) -> Reply:
     """A reply that no model sampled: its log-probabilities are unknown."""
     return Reply(ids, np.full(len(ids), np.nan, np.float32), source)
+
+
+class Compared:
+    """A policy whose replies are held against the environment's expert on the way.
+
+    Args:
+        policy: who plays.
+        encoder: the one that made the contexts.
+
+    Attributes:
+        asked: replies so far where the expert knew an action.
+        agreed: those among them that say the same action.
+    """
+
+    def __init__(self, policy: Policy, encoder: Encoder) -> None:
+        self._policy, self._encoder = policy, encoder
+        self.reads_context = policy.reads_context
+        self.asked = self.agreed = 0
+
+    def replies(self, contexts: list[Context]) -> list[Reply]:
+        """The policy's own."""
+        replies = self._policy.replies(contexts)
+        waiting = [context for context in contexts if context.episode >= 0]
+        for context, reply in zip(waiting, replies, strict=False):  # one reply may be nobody's
+            if context.expert_action is not None:
+                found = parse_agent(self._encoder.decode(reply.ids), self._encoder.reply_format)
+                self.asked += 1
+                self.agreed += isinstance(found, Parsed) and found.action.strip() == context.expert_action
+        return replies

@@ -47,7 +47,7 @@ def _filtered(
         case "always":
             return filters.always(advantages)
         case "binary":
-            return filters.binary(advantages, phase.margin_at(update))
+            return filters.binary(advantages, _margin(phase, update, output))
         case "exp":
             return filters.exponential(advantages, phase.temperature, LARGEST_WEIGHT)
         case "softmax":
@@ -59,8 +59,16 @@ def _filtered(
             assert output.value is not None, "the filter needs the critic"
             q, value = output.q.mean(0), output.value[:, : output.q.shape[1]].mean(0)
             whole = filters.reply_advantages(q, value, batch.last)
-            return filters.turn_and(advantages, whole, phase.margin_at(update))
+            return filters.turn_and(
+                advantages, whole, _margin(phase, update, output), phase.margin_at(update)
+            )
         case "success":
             return filters.of_replies(batch.success, batch.reply)
         case "above_median":
             return filters.of_replies(batch.episode_return > return_median, batch.reply)
+
+
+def _margin(phase: Phase, update: int, output: Output) -> float | Tensor:
+    """The tokens' threshold: one for all, or one each."""
+    margin = phase.margin_at(update)
+    return margin if phase.margin_scale == "none" else margin * output.log_probs.detach().exp()

@@ -37,7 +37,7 @@ from vlmq.prompt.window import History
 from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
-from vlmq.rollout.policies import ModelPolicy, Policy, ScriptedPolicy
+from vlmq.rollout.policies import Compared, ModelPolicy, Policy, ScriptedPolicy
 from vlmq.train import branch, checks, diagnostics, objective
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
@@ -498,8 +498,12 @@ class VlmqModule(L.LightningModule):
                 q_shift=settings.q_shift if who == "shifted" else 0.0,
                 best_of=settings.best_of if who == "best_of" else 1,
             )
-        played = data.evaluate(policy, episodes, blank_images=data.evaluation.blank_images)
-        return judge(name, played, data.seed, data.evaluation.seed)
+        compared = Compared(policy, self.encoder)
+        played = data.evaluate(compared, episodes, blank_images=data.evaluation.blank_images)
+        row = judge(name, played, data.seed, data.evaluation.seed)
+        if asked := sync.total(compared.asked):
+            row = replace(row, extras={**row.extras, "agreement": sync.total(compared.agreed) / asked})
+        return row
 
     def _base_policy(self, seed: int) -> ModelPolicy:
         """The weights the run started from."""

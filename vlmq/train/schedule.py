@@ -12,6 +12,7 @@ from vlmq.api import UserError
 FilterName = Literal[
     "always", "binary", "exp", "softmax", "top_fraction", "turn_and", "success", "above_median"
 ]
+MarginScale = Literal["none", "likelihood"]
 ObjectiveName = Literal["filter", "ppo_token", "ppo_reply"]
 NO_CRITIC: tuple[FilterName, ...] = ("always", "success", "above_median")
 """Filters that ask nothing of the critic."""
@@ -35,6 +36,8 @@ class Phase:
         margin: threshold of `binary` and `turn_and`, as a fraction of the data's return range; slightly negative.
         margin_start: the margin at the phase's first update, from which it moves to `margin`; null keeps it.
         margin_updates: updates over which it moves.
+        margin_scale: `likelihood` multiplies a token's margin by its probability under the policy (ours): the slack
+            is for what the policy is certain of, and what it hardly ever says must be better to be learnt.
         gate: the filter waits, and every token passes, until the critic explains this share of the variance of
             returns that are held out (`data.held_out`); null does not wait.
         thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
@@ -61,6 +64,7 @@ class Phase:
     margin: float = -0.03
     margin_start: float | None = None
     margin_updates: int = 0
+    margin_scale: MarginScale = "none"
     gate: float | None = None
     thought_weight: float = 1.0
     observed: float = 0.0
