@@ -61,7 +61,7 @@ class Task:
 RARE_SUCCESS: Changes = {
     "priority": 0.5,
     "observed": 0.5,
-    "model": {"traces": "tree_backup", "lambda_turn": 1.0},
+    "model": {"lambda_turn": 1.0},
 }
 """For data in which hardly an episode succeeds."""
 TASKS = {
@@ -82,6 +82,8 @@ VARIANTS: dict[str, Changes] = {
     "hl_gauss": {"model": {"critic": {"value": "topk", "loss": "hl_gauss"}}},
     "one_step": {"model": {"lambda_turn": 0.0}},
     "lambda_0.9": {"model": {"lambda_turn": 0.9}},
+    "not_corrected": {"model": {"traces": "lambda"}},
+    "critic_weight_20": {"model": {"critic_weight": 20.0}},
     "trunk_0.1": {"model": {"trunk_gradient": 0.1}},
     "trunk_0": {"model": {"trunk_gradient": 0.0}},
 }

@@ -232,8 +232,9 @@ class TableModule(VlmqModule):
         **settings: Any,
     ) -> None:
         """With `head`, the package's own critic over the one-hot states in place of a table."""
-        super().__init__("a table", phases, **settings)
-        self.actor_critic = ActorCritic(backbone, head or CriticConfig(1, 1, 1), trunk_gradient=0.0)
+        config = head or CriticConfig(1, 1, 1)
+        super().__init__("a table", phases, critic=config, **settings)
+        self.actor_critic = ActorCritic(backbone, config, trunk_gradient=0.0)
         if head is not None:
             return
         self.actor_critic.critic = TableCritic(backbone.hidden_size, backbone.vocabulary)

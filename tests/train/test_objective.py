@@ -155,11 +155,12 @@ def test_tokens_that_the_filter_drops_pull_at_nothing(
 def _targets(
     module: Module, batch: Batch, value: float = 2.0, **settings: float
 ) -> tuple[list[float], list[bool]]:
-    """Targets where every state is worth `value`, in units of the return range."""
+    """Targets where every state and every token is worth `value`, in units of the return range."""
     module.horizon = replace(module.horizon, **settings)
     states = torch.full((2, len(batch.state_row)), value)
     count = len(batch.tokens)
-    output = Output(torch.zeros(count), torch.zeros(count), states[:, :count], states, states)
+    nought, q = torch.zeros(count), states[:, :count]
+    output = Output(nought, nought, q, states, states, target_q=q)
     targets, known = module.targets(batch, output)
     return targets.tolist(), known.tolist()
 
