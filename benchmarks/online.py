@@ -3,10 +3,11 @@
     python benchmarks/online.py --methods grid --seeds 1          # PPO's 12 settings, once each
     python benchmarks/online.py --methods afsft ppo_token-0.1-8 --seeds 1 2 3 4 5
 
-Every run fine-tunes on the quickstart's random data (the warm-up of its configuration), then plays, and stops once an
-evaluation reaches the success asked for, or after so many updates. A setting of PPO is named objective-rate-epochs: the
-factor on the learning rate, and the updates on each round of play. AFSFT keeps drawing half of each batch from the
-offline data, so its turns are counted with and without those. Rows are appended to the CSV as runs end.
+Every run of a seed fine-tunes on the same random data without a critic (the quickstart's warm-up) to the same weights,
+then plays, and stops once an evaluation reaches the success asked for, or after so many updates. A setting of PPO is
+named objective-rate-epochs: the factor on the learning rate, and the updates on each round of play. AFSFT keeps drawing
+half of each batch from the offline data, so its turns are counted with and without those. Rows are appended to the CSV
+as runs end.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def main() -> None:
 
 
 def configuration(method: str, success: float, updates: int) -> Changes:
-    """The quickstart's warm-up, then own play until the success is reached."""
+    """Supervised fine-tuning as in the quickstart's warm-up, then own play until the success is reached."""
     config: Changes = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
-    warmup = config["model"]["phases"][0]
+    warmup = {**config["model"]["phases"][0], "critic": False}
     phase: Changes = {"filter": "binary", "margin": -0.03, "online": 0.5}
     if method != "afsft":
         objective, rate, epochs = method.split("-")
