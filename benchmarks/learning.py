@@ -61,7 +61,7 @@ class Task:
 RARE_SUCCESS: Changes = {
     "priority": 0.5,
     "observed": 0.5,
-    "model": {"lambda_turn": 1.0},
+    "model": {"lambda_turn": 1.0, "critic_weight": 20.0},
 }
 """For data in which hardly an episode succeeds."""
 TASKS = {
