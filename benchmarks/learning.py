@@ -47,6 +47,7 @@ class Task:
         env: the environment.
         episodes: of the dataset.
         updates: after the warm-up.
+        batch_size: fragments of each update.
         evaluated: episodes of one more evaluation at the end; None where 300 are enough.
         afsft: changes to AFSFT and its variants, of its phase and of the model; the data stay what they are.
     """
@@ -54,6 +55,7 @@ class Task:
     env: str
     episodes: int = 1500
     updates: int = 1000
+    batch_size: int = 16
     evaluated: int | None = None
     afsft: Changes = field(default_factory=dict)
 
@@ -68,7 +70,14 @@ TASKS = {
     "numberline": Task("cards/NumberLine-v0"),
     "ezpoints": Task("cards/EZPoints-v0", episodes=10_000, updates=4000, afsft=RARE_SUCCESS),
     "points24": Task("cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
-    "blackjack": Task("cards/Blackjack-v0", episodes=20_000, evaluated=10_000),
+    "blackjack": Task(
+        "cards/Blackjack-v0",
+        episodes=20_000,
+        updates=3000,
+        batch_size=32,
+        evaluated=10_000,
+        afsft={"margin": -0.005, "margin_scale": "likelihood", "model": {"lambda_turn": 1.0}},
+    ),
 }
 BASELINES = ROOT / "configs" / "baselines"
 VARIANTS: dict[str, Changes] = {
@@ -137,7 +146,7 @@ def configuration(task: str, expert: float, method: str, updates: int | None, da
     merge(config["model"], changes.pop("model", {}))
     phase |= {"name": method, "updates": updates, **changes}
     policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
-    config["data"]["env"] = own.env
+    config["data"] |= {"env": own.env, "batch_size": own.batch_size}
     config["data"]["dataset"] = str(dataset)
     config["data"]["collect"] |= {"policy": policy, "expert": expert, "episodes": own.episodes}
     config["trainer"] |= {
