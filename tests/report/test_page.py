@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def test_tokens_at_or_below_the_margin_are_struck_out(margin: float) -> None:
     advantages = (-0.3, -0.2, -0.1, 0.0, 0.2)
     tokens = _read(page("run", [_episode(*advantages)], margin=margin)).tokens
     assert tokens == [(a, a <= margin) for a in advantages]
+
+
+def test_a_token_with_less_slack_is_struck_out_sooner() -> None:
+    episode = _episode(-0.1, -0.1)
+    (turn,) = episode.turns
+    turn = replace(turn, tokens=[replace(turn.tokens[0], slack=0.4), turn.tokens[1]])
+    tokens = _read(page("run", [replace(episode, turns=[turn])], margin=-0.2)).tokens
+    assert tokens == [(-0.1, True), (-0.1, False)]
 
 
 def test_a_page_without_episodes_says_so() -> None:

@@ -32,6 +32,7 @@ class Token:
         q: Q of the token, likewise.
         value: V of the state in which it was said.
         log_prob: of the present policy.
+        slack: factor on the filter's margin for this token.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Token:
     q: float
     value: float
     log_prob: float
+    slack: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ def page(
     Args:
         title: of the page.
         episodes: in the order in which they are shown.
-        margin: the filter's threshold; tokens whose advantage is at most this are struck out.
+        margin: the filter's threshold; tokens whose advantage is at most this, times their slack, are struck out.
         rows: the run's results.
         curve: a PNG of its learning curve.
     """
@@ -163,11 +165,11 @@ def _turn(number: int, turn: SeenTurn, margin: float) -> str:
 def _token(token: Token, margin: float) -> str:
     strength = min(1.0, abs(token.advantage) / FULL_COLOUR)
     hue = "good" if token.advantage > 0 else "poor"
-    out = " out" if token.advantage <= margin else ""
+    out = " out" if token.advantage <= margin * token.slack else ""
     told = f"A {token.advantage:+.3f}   Q {token.q:.3f}   V {token.value:.3f}   log-probability {token.log_prob:.2f}"
     return (
         f'<span class="token {hue}{out}" style="--strength:{strength:.2f}" data-a="{token.advantage:.4f}" '
-        f'title="{told}">{escape(token.text)}</span>'
+        f'data-slack="{token.slack:.4f}" title="{told}">{escape(token.text)}</span>'
     )
 
 
@@ -220,7 +222,7 @@ const margin = document.getElementById('margin'), tokens = document.querySelecto
 function filter() {
   let out = 0;
   for (const token of tokens) {
-    const left = Number(token.dataset.a) <= Number(margin.value);
+    const left = Number(token.dataset.a) <= Number(margin.value) * Number(token.dataset.slack);
     token.classList.toggle('out', left); out += left;
   }
   document.getElementById('told').textContent = margin.value;

@@ -43,7 +43,8 @@ def write_page(run: str | Path, *, checkpoint_name: str = "last", episodes: int 
     path = checkpoint.find(checkpoint_name, folder)
     config = _config(folder)
     last = _last_filter(config)
-    judge = _Judge(path, observed=float(last.get("observed", 0.0)))
+    scaled = last.get("margin_scale") == "likelihood"
+    judge = _Judge(path, observed=float(last.get("observed", 0.0)), scaled=scaled)
     dataset = dataset_of(folder)
     shown = [
         judge.see(episode, origin)
@@ -77,10 +78,11 @@ class _Judge:
     Args:
         path: of the checkpoint.
         observed: share of the observed return in Q.
+        scaled: whether the margin is scaled by likelihood.
     """
 
-    def __init__(self, path: Path, *, observed: float) -> None:
-        self._observed = observed
+    def __init__(self, path: Path, *, observed: float, scaled: bool) -> None:
+        self._observed, self._scaled = observed, scaled
         content = checkpoint.read(path)
         self._agent = Agent(path)
         self._return_range = float(content["state_dict"].get("return_range", 1.0))
@@ -105,7 +107,8 @@ class _Judge:
             returns, known = objective.targets(batch, output, config, self._horizon.observed, scale, 0)
             advantages = objective.lean_on_returns(advantages, output, returns, known, self._observed)
         q, value = output.q.mean(0), output.value[:, : len(batch.tokens)].mean(0)
-        columns = torch.stack([advantages, q, value, output.log_probs], -1).tolist()
+        slack = output.log_probs.exp() if self._scaled else torch.ones_like(value)
+        columns = torch.stack([advantages, q, value, output.log_probs, slack], -1).tolist()
         turns = []
         for number, turn in enumerate(episode.turns):
             places = (batch.reply == number).nonzero().squeeze(-1).tolist()
