@@ -88,7 +88,7 @@ VARIANTS: dict[str, Changes] = {
     "priority": {"priority": 0.5},
     "topk": {"model": {"critic": {"value": "topk"}}},
     "expectile": {"model": {"critic": {"value": "expectile"}}},
-    "hl_gauss": {"model": {"critic": {"value": "topk", "loss": "hl_gauss"}}},
+    "hl_gauss": {"model": {"critic": {"value": "topk", "loss": "hl_gauss"}, "critic_weight": 20.0}},
     "one_step": {"model": {"lambda_turn": 0.0}},
     "lambda_0.9": {"model": {"lambda_turn": 0.9}},
     "not_corrected": {"model": {"traces": "lambda"}},

@@ -321,19 +321,3 @@ def test_a_loss_that_is_not_finite_stops_training(
 def test_tree_backup_is_refused_where_q_of_tokens_is_not_asked(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="choose traces: lambda"):
         VlmqModule("pkg:none", [WARM_UP], traces="tree_backup", **settings)
-
-
-@pytest.mark.parametrize(
-    ("critic", "n_turns", "expected"),
-    [
-        (CriticConfig(), None, ("tree_backup", 200.0)),
-        (CriticConfig(), 2, ("lambda", 200.0)),
-        (CriticConfig(value="turn"), None, ("lambda", 200.0)),
-        (CriticConfig(value="topk", loss="hl_gauss"), None, ("tree_backup", 20.0)),
-    ],
-)
-def test_what_is_left_open_fits_the_critic(
-    critic: CriticConfig, n_turns: int | None, expected: tuple[str, float]
-) -> None:
-    module = VlmqModule("pkg:none", [WARM_UP], critic=critic, n_turns=n_turns)
-    assert (module.horizon.traces, module.critic_weight) == expected

@@ -3,7 +3,7 @@
 The update (arXiv 2505.03181; what differs is marked):
 
     h        = trunk(prompts and replies), at the agent's tokens only
-    L_i      = return from R_i and the Polyak critic, as far as the policy would go along (ours: tree backup)
+    L_i      = lambda-return from R_i and the Polyak critic's V(next state), or a tree backup
     A_i      = mean_c Q_c(h_i, a_i) - V_c(h_i)
     f_i      = [A_i > margin], or 1 during warm-up             (ours: the margin, in units of the return range)
     loss     = mean over replies of mean over tokens of -f_i log pi(a_i | h_i)
@@ -66,8 +66,9 @@ class VlmqModule(L.LightningModule):
         history: earlier turns the agent sees: none, a number, or all.
         max_reply: longest reply in tokens, end token included.
         critic: size of the critic.
-        critic_weight: weight of the critic's loss; null gives 200 for squared errors, which are small in units of the
-            return range, and 20 for distributions. With less, the trunk is slow to see what decides the outcome.
+        critic_weight: weight of the critic's loss. Squared errors are small in units of the return range: with a larger
+            weight (200 in the quickstart) the trunk is quicker to see what decides the outcome, but slower to learn
+            the form of the replies, so the warm-up must not be short.
         kl_weight: weight of KL(policy || the policy the run started from); above 0 the starting weights are kept in
             memory beside the trained ones, but for adapters.
         trunk_gradient: factor on the critic's gradient into the trunk.
@@ -83,8 +84,7 @@ class VlmqModule(L.LightningModule):
         lambda_turn: lambda from turn to turn; above 0 it needs fragments of more than one turn.
         n_turns: targets of this many turns' rewards, then V, in place of lambda-returns; null for those.
         traces: `lambda`: targets follow what was done; `tree_backup`: only as far as the policy would have done it
-            too, so that lambda above 0 does not teach the value of other people's mistakes; null is `tree_backup`
-            where the critic knows Q of tokens, `lambda` with n_turns or critic.value `turn`.
+            too, so that lambda above 0 does not teach the value of other people's mistakes.
         tau: step of the Polyak copy towards the critic at each update.
     """
 
@@ -106,7 +106,7 @@ class VlmqModule(L.LightningModule):
         history: History = "none",
         max_reply: int = 32,
         critic: CriticConfig = CriticConfig(),
-        critic_weight: float | None = None,
+        critic_weight: float = 20.0,
         kl_weight: float = 0.0,
         trunk_gradient: float = 0.1,
         learning_rate: float = 1e-4,
@@ -120,7 +120,7 @@ class VlmqModule(L.LightningModule):
         lambda_token: float = 1.0,
         lambda_turn: float = 0.0,
         n_turns: int | None = None,
-        traces: Traces | None = None,
+        traces: Traces = "lambda",
         tau: float = 0.005,
     ) -> None:
         super().__init__()
@@ -132,10 +132,7 @@ class VlmqModule(L.LightningModule):
                 raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
         if n_turns is not None and n_turns < 1:
             raise UserError(f"model.n_turns is {n_turns}; give at least 1, or null for lambda-returns.")
-        no_q = n_turns is not None or critic.value == "turn"
-        if traces is None:
-            traces = "lambda" if no_q else "tree_backup"
-        if traces == "tree_backup" and no_q:
+        if traces == "tree_backup" and (n_turns is not None or critic.value == "turn"):
             raise UserError(
                 "model.traces tree_backup asks Q of the tokens on the way, which n_turns and critic.value 'turn' "
                 "have not; choose traces: lambda."
@@ -158,8 +155,6 @@ class VlmqModule(L.LightningModule):
             raise UserError(
                 "model.kl_weight keeps the policy near its start; weights: random start from nothing."
             )
-        if critic_weight is None:
-            critic_weight = 20.0 if critic.distributional else 200.0
         self.critic_weight, self.kl_weight, self.clip, self.tau = critic_weight, kl_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.optimizer, self.weight_decay, self.warmup_updates = optimizer, weight_decay, warmup_updates
