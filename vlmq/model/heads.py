@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vlmq.api import UserError
 from vlmq.loss import bins as binned
 from vlmq.loss.critic import Reduction
 
@@ -85,6 +86,25 @@ class CriticConfig:
     def distributional(self) -> bool:
         """Whether Q is a distribution over bins."""
         return self.loss != "mse"
+
+    def support_over(self, low: float, high: float) -> tuple[float, float]:
+        """What the bins cover: the support that is set, or else the data's returns.
+
+        Args:
+            low: smallest discounted return of the data.
+            high: largest.
+
+        Raises:
+            UserError: the support does not reach as far as the data.
+        """
+        if self.support is None:
+            return low, high
+        if low < self.support[0] or high > self.support[1]:
+            raise UserError(
+                f"critic.support is {list(self.support)}, but the data's discounted returns reach from {low:g} to "
+                f"{high:g}; widen it, or give null to take them."
+            )
+        return self.support
 
 
 COPIES = ("embedding",)

@@ -1,4 +1,4 @@
-"""The check at the start of every run: what the learner sees is what the actor saw."""
+"""The checks at the start of every run: the phases fit together, and the learner sees what the actor saw."""
 
 from __future__ import annotations
 
@@ -6,13 +6,38 @@ from collections.abc import Sequence
 
 import torch
 
-from vlmq.api import Episode, ModelError
+from vlmq.api import Episode, ModelError, UserError
 from vlmq.data.batch import Fragment, build_batch, reply_ids
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.prompt.encode import Encoder, digest
 from vlmq.prompt.window import History, window_start
+from vlmq.train.schedule import Phase
 
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
+
+
+def check_phases(phases: Sequence[Phase], interval: int | float | None, held_out: float) -> None:
+    """Every phase ends with an evaluation, and what opens its gate can be measured.
+
+    Args:
+        phases: of the run.
+        interval: `trainer.val_check_interval`; None where nothing is played.
+        held_out: share of the episodes that is kept apart.
+
+    Raises:
+        UserError: it does not, or cannot.
+    """
+    for phase in phases:
+        if isinstance(interval, int) and phase.updates % interval:
+            raise UserError(
+                f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
+                f"({interval}); every phase ends with an evaluation, so make it one."
+            )
+        if phase.gate is not None and not held_out:
+            raise UserError(
+                f"phase '{phase.name}' waits for its critic (gate: {phase.gate}), which is measured on held-out "
+                "episodes; set data.held_out, to 0.1 for instance."
+            )
 
 
 def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: History) -> None:

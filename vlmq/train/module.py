@@ -37,11 +37,11 @@ from vlmq.prompt.window import History
 from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
-from vlmq.rollout.policies import Compared, ModelPolicy, Policy, ScriptedPolicy
-from vlmq.train import branch, checks, diagnostics, objective
+from vlmq.rollout.policies import ModelPolicy
+from vlmq.train import branch, checks, diagnostics, evaluate, objective
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
-from vlmq.train.judge import judge, spread
+from vlmq.train.judge import spread
 from vlmq.train.muon import Muon, inner_matrices
 from vlmq.train.objective import Horizon, Traces
 from vlmq.train.schedule import Phase, Schedule
@@ -124,14 +124,10 @@ class VlmqModule(L.LightningModule):
         tau: float = 0.005,
     ) -> None:
         super().__init__()
-        for name, value in {
-            "gamma_token": gamma_token, "gamma_turn": gamma_turn, "lambda_token": lambda_token,
-            "lambda_turn": lambda_turn, "tau": tau, "trunk_gradient": trunk_gradient,
-        }.items():  # fmt: skip
+        self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns, traces)
+        for name, value in {"tau": tau, "trunk_gradient": trunk_gradient}.items():
             if not 0.0 <= value <= 1.0:
                 raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
-        if n_turns is not None and n_turns < 1:
-            raise UserError(f"model.n_turns is {n_turns}; give at least 1, or null for lambda-returns.")
         if traces == "tree_backup" and (n_turns is not None or critic.value == "turn"):
             raise UserError(
                 "model.traces tree_backup asks Q of the tokens on the way, which n_turns and critic.value 'turn' "
@@ -158,7 +154,6 @@ class VlmqModule(L.LightningModule):
         self.critic_weight, self.kl_weight, self.clip, self.tau = critic_weight, kl_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.optimizer, self.weight_decay, self.warmup_updates = optimizer, weight_decay, warmup_updates
-        self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns, traces)
         self.actor_critic: ActorCritic | None = None
         self._encoder: Encoder | None = None
         self.rows: list[Row] = []
@@ -199,6 +194,10 @@ class VlmqModule(L.LightningModule):
 
             shard(self.actor_critic, self.device_mesh.device_type)
 
+    def untrained(self) -> ActorCritic:
+        """The weights that the run started from."""
+        return build_actor_critic(self.settings).to(self.device)
+
     @property
     def agent(self) -> ActorCritic:
         """The actor-critic, once it is built."""
@@ -213,13 +212,23 @@ class VlmqModule(L.LightningModule):
         explore: tuple[float, float] = (0.0, 0.0),
         q_shift: float = 0.0,
         best_of: int = 1,
+        model: ActorCritic | None = None,
     ) -> ModelPolicy:
-        """The present weights as an acting policy; the critic's too with a shift or several replies to choose from."""
+        """Weights as an acting policy; the critic's too with a shift or several replies to choose from.
+
+        Args:
+            temperature: of the sampling; 0 is greedy.
+            seed: of the sampling.
+            explore: lowest and highest rate of random legal actions.
+            q_shift: added to a log-probability for each return range of Q.
+            best_of: replies drawn, of which the critic chooses.
+            model: whose weights; by default the present ones.
+        """
         encoder = self.encoder
         sampling = Sampling(self.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
         sharded = self.device_mesh is not None
         return ModelPolicy(
-            self.agent.backbone,
+            (model or self.agent).backbone,
             encoder,
             sampling,
             seed=seed,
@@ -241,7 +250,7 @@ class VlmqModule(L.LightningModule):
     @torch.no_grad()
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Every so many updates, measure how much the critic explains of held-out returns; it may open the gate."""
-        phase, data = self.schedule.phase, self._data
+        phase, data = self.schedule.phase, self.data
         self._measured, self._begun = {}, time.perf_counter()
         if phase is None or not phase.critic or not data.held_out or self.schedule.in_phase % _MEASURE_EVERY:
             return
@@ -278,7 +287,7 @@ class VlmqModule(L.LightningModule):
         metrics = {"actor_loss": sync.total(float(loss.detach()))}
         if phase.priority:
             gain = masked.mean_of_replies(advantages.clamp_min(0.0), batch.reply, batch.num_replies)
-            metrics["priority_positive"] = self._data.rate(batch, gain)
+            metrics["priority_positive"] = self.data.rate(batch, gain)
         if output.kl is not None:
             moved = masked.sum_over_replies(output.kl, batch.reply, batch.num_replies) / replies
             loss = loss + self.kl_weight * moved
@@ -394,7 +403,7 @@ class VlmqModule(L.LightningModule):
         return Path(self.trainer.default_root_dir) / "phases" / f"{phase}{part}.pt"
 
     @property
-    def _data(self) -> Any:
+    def data(self) -> Any:
         """The run's data module; the trainer's type does not know that it has one."""
         return getattr(self.trainer, "datamodule")  # noqa: B009
 
@@ -406,25 +415,17 @@ class VlmqModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Measure the data's return range, and check that acting equals learning."""
-        data = self._data
-        interval = self.trainer.val_check_interval
-        for phase in self.schedule.phases:
-            if data.env is not None and isinstance(interval, int) and phase.updates % interval:
-                raise UserError(
-                    f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
-                    f"({interval}); every phase ends with an evaluation, so make it one."
-                )
-            if phase.gate is not None and not data.held_out:
-                raise UserError(
-                    f"phase '{phase.name}' waits for its critic (gate: {phase.gate}), which is measured on held-out "
-                    "episodes; set data.held_out, to 0.1 for instance."
-                )
+        data = self.data
+        interval = self.trainer.val_check_interval if data.env is not None else None
+        checks.check_phases(self.schedule.phases, interval, data.held_out)
         if self.schedule.made == 0:
             seen = data.returns(self.horizon.gamma_turn)
             self.return_range.fill_(spread(seen))
             self.return_best.fill_(float(seen.max()))
             if self._critic_config.distributional:
-                self.agent.set_support(*self._support(float(seen.min()), float(seen.max())))
+                low, high = self._critic_config.support_over(float(seen.min()), float(seen.max()))
+                scale = float(self.return_range)
+                self.agent.set_support(low / scale, max(high, low + 1e-3 * scale) / scale)
             self.return_median.fill_(data.return_median())
             self.rows = data.first_rows()
         if data.env is not None:
@@ -432,46 +433,30 @@ class VlmqModule(L.LightningModule):
             episodes = data.evaluate(policy, max(2, sync.world_size()))
             checks.check_encoding(episodes, self.encoder, self.history)
             checks.check_log_probs(
-                episodes, self.agent, self.encoder, self.history, self.device, packed=self._data.packed
+                episodes, self.agent, self.encoder, self.history, self.device, packed=self.data.packed
             )
-
-    def _support(self, low: float, high: float) -> tuple[float, float]:
-        """What the critic's bins cover, in units of the return range.
-
-        Args:
-            low: smallest discounted return of the data.
-            high: largest.
-        """
-        given = self._critic_config.support
-        if given is not None:
-            if low < given[0] or high > given[1]:
-                raise UserError(
-                    f"critic.support is {list(given)}, but the data's discounted returns reach from {low:g} to "
-                    f"{high:g}; widen it, or give null to take them."
-                )
-            low, high = given
-        scale = float(self.return_range)
-        return low / scale, max(high, low + 1e-3 * scale) / scale
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Play held-out episodes; every named policy in `vlmq validate`, the present weights during training."""
-        data = self._data
+        data = self.data
         settings = data.evaluation
         if self.trainer.state.fn == "validate":
-            self.rows = [self._play(name, name, settings.final_episodes) for name in settings.policies]
+            self.rows = [
+                evaluate.play(self, name, name, settings.final_episodes) for name in settings.policies
+            ]
             for row in self.rows:
                 self.log(f"{row.name}/success", row.success, batch_size=1, sync_dist=True)
             return
         phase = self.schedule.phase
         assert phase is not None
         ends = self.schedule.at_end_of_phase
-        row = self._play(phase.name, "model", settings.final_episodes if ends else settings.episodes)
+        row = evaluate.play(self, phase.name, "model", settings.final_episodes if ends else settings.episodes)
         if not ends and phase.stop_at_success is not None and row.success >= phase.stop_at_success:
             self.schedule.in_phase = phase.updates
             ends = True
-            row = self._play(phase.name, "model", settings.final_episodes)
+            row = evaluate.play(self, phase.name, "model", settings.final_episodes)
         if ends:
-            sampled = self._play(phase.name, "sampled", settings.final_episodes)
+            sampled = evaluate.play(self, phase.name, "sampled", settings.final_episodes)
             extras = {
                 "success_sampled": sampled.success, "syntax_sampled": sampled.syntax,
                 "updates": self.schedule.line, "seconds": round(time.monotonic() - self._started, 1),
@@ -484,38 +469,6 @@ class VlmqModule(L.LightningModule):
         metrics = {"success": row.success, "syntax": row.syntax, "return": row.episode_return}
         for name, value in metrics.items():
             self.log(f"{prefix}/{name}", value, prog_bar=name != "return", batch_size=1, sync_dist=True)
-
-    def _play(self, name: str, who: str, episodes: int) -> Row:
-        data = self._data
-        policy: Policy
-        if who in ("random", "expert"):
-            policy = ScriptedPolicy(self.encoder, seed=data.seed, expert=float(who == "expert"))
-        elif who == "base":
-            policy = self._base_policy(data.seed)
-        else:
-            settings = data.evaluation
-            policy = self.policy(
-                temperature=float(who in ("sampled", "best_of")),
-                seed=data.seed,
-                q_shift=settings.q_shift if who == "shifted" else 0.0,
-                best_of=settings.best_of if who == "best_of" else 1,
-            )
-        compared = Compared(policy, self.encoder)
-        played = data.evaluate(compared, episodes, blank_images=data.evaluation.blank_images)
-        row = judge(name, played, data.seed, data.evaluation.seed)
-        if asked := sync.total(compared.asked):
-            row = replace(row, extras={**row.extras, "agreement": sync.total(compared.agreed) / asked})
-        return row
-
-    def _base_policy(self, seed: int) -> ModelPolicy:
-        """The weights the run started from."""
-        present = self.actor_critic
-        torch.manual_seed(seed)
-        self.actor_critic = build_actor_critic(self.settings).to(self.device)
-        try:
-            return self.policy(temperature=0.0, seed=seed)
-        finally:
-            self.actor_critic = present
 
     # -- logging ---------------------------------------------------------------------------------------------
 
@@ -539,7 +492,7 @@ class VlmqModule(L.LightningModule):
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
         seconds = time.perf_counter() - self._begun
         positions = sync.total(batch.positions)
-        self.metrics |= self._measured | self._data.seconds
+        self.metrics |= self._measured | self.data.seconds
         self.metrics |= {"seconds/update": seconds, "tokens_per_second": positions / seconds}
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
         if every and self.schedule.made % every == 0:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vlmq import counter
+from vlmq.api import UserError
 from vlmq.data.batch import Batch
 from vlmq.loss import actor, bins, critic, masked, returns
 from vlmq.model.actor_critic import Output
@@ -39,6 +40,14 @@ class Horizon:
     lambda_turn: float
     n_turns: int | None = None
     traces: Traces = "lambda"
+
+    def __post_init__(self) -> None:
+        for name in ("gamma_token", "gamma_turn", "lambda_token", "lambda_turn"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
+        if self.n_turns is not None and self.n_turns < 1:
+            raise UserError(f"model.n_turns is {self.n_turns}; give at least 1, or null for lambda-returns.")
 
     @property
     def observed(self) -> Horizon:
