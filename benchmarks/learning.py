@@ -46,7 +46,8 @@ class Task:
     Attributes:
         env: the environment.
         episodes: of the dataset.
-        updates: after the warm-up.
+        warmup: updates of the warm-up; by default the quickstart's.
+        updates: after it.
         batch_size: fragments of each update.
         evaluated: episodes of one more evaluation at the end; None where 300 are enough.
         afsft: changes to AFSFT and its variants, of its phase and of the model; the data stay what they are.
@@ -54,6 +55,7 @@ class Task:
 
     env: str
     episodes: int = 1500
+    warmup: int | None = None
     updates: int = 1000
     batch_size: int = 16
     evaluated: int | None = None
@@ -73,10 +75,17 @@ TASKS = {
     "blackjack": Task(
         "cards/Blackjack-v0",
         episodes=20_000,
+        warmup=600,
         updates=3000,
         batch_size=32,
         evaluated=10_000,
-        afsft={"margin": -0.005, "margin_scale": "likelihood", "model": {"lambda_turn": 1.0}},
+        afsft={
+            "margin_start": -0.03,
+            "margin": -0.005,
+            "margin_updates": 2000,
+            "margin_scale": "likelihood",
+            "model": {"lambda_turn": 1.0},
+        },
     ),
 }
 BASELINES = ROOT / "configs" / "baselines"
@@ -95,6 +104,8 @@ VARIANTS: dict[str, Changes] = {
     "critic_weight_20": {"model": {"critic_weight": 20.0}},
     "trunk_0.1": {"model": {"trunk_gradient": 0.1}},
     "trunk_0": {"model": {"trunk_gradient": 0.0}},
+    "conservative": {"model": {"critic": {"conservative": 0.1}}},
+    "kl": {"model": {"kl_weight": 0.1}},
 }
 """Changes to AFSFT's phase, and to the model."""
 METHODS = sorted([path.stem for path in BASELINES.glob("*.yaml")] + list(VARIANTS))
@@ -139,6 +150,7 @@ def configuration(task: str, expert: float, method: str, updates: int | None, da
     updates = updates or own.updates
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     warmup, phase = config["model"]["phases"]
+    warmup["updates"] = own.warmup or warmup["updates"]
     changes: Changes = {}
     if variant is not None:
         merge(changes, copy.deepcopy(own.afsft))
