@@ -104,7 +104,7 @@ VARIANTS: dict[str, Changes] = {
     "critic_weight_20": {"model": {"critic_weight": 20.0}},
     "trunk_0.1": {"model": {"trunk_gradient": 0.1}},
     "trunk_0": {"model": {"trunk_gradient": 0.0}},
-    "conservative": {"model": {"critic": {"conservative": 0.1}}},
+    "conservative": {"model": {"critic": {"conservative": 0.002}}},
     "kl": {"model": {"kl_weight": 0.1}},
 }
 """Changes to AFSFT's phase, and to the model."""
