@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,6 +69,20 @@ def test_an_untrained_critic_prefers_no_token() -> None:
     head = CriticHead(64, 500, CriticConfig())
     every = _q_of_every_token(head, torch.randn(4, 64), 500)
     assert float(every.std(-1).max()) < 0.05
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"rows": "tied"}, {"value": "topk"}, {"value": "expectile"}, {"value": "turn"}]
+)
+def test_an_untrained_critic_says_the_level_it_is_told_of_every_state_and_token(
+    tiny_backbone: Backbone, batch: Batch, form: dict[str, Any]
+) -> None:
+    model = ActorCritic(copy.deepcopy(tiny_backbone), replace(SIZE, **form), trunk_gradient=1.0)
+    model.start_at(-3.0)
+    output = _forward(model, batch)
+    for said in (output.q, output.value, output.target_q, output.target_value):
+        assert said is not None
+        torch.testing.assert_close(said, torch.full_like(said, -3.0), atol=0.2, rtol=0)
 
 
 def test_a_lesson_about_one_token_lifts_the_tokens_never_taken_with_it() -> None:

@@ -148,6 +148,17 @@ class ActorCritic(nn.Module):
             head.set_support(low, high)
 
     @torch.no_grad()
+    def start_at(self, level: float) -> None:
+        """Let every estimate of an untrained critic begin here, in units of the return range.
+
+        The data's mean return would else be the first thing that the critic learns, and its gradient into the trunk
+        would be all that the trunk hears of meanwhile.
+        """
+        for head in (self.critic, self.target_critic):
+            for bias in head.levels():
+                own_part(bias).fill_(level)
+
+    @torch.no_grad()
     def update_target(self, tau: float) -> None:
         """target <- (1 - tau) target + tau critic."""
         online = list(self.critic.parameters())

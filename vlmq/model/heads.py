@@ -160,6 +160,15 @@ class CriticHead(nn.Module):
         """Say which values the bins cover, in units of the return range."""
         self.centres.copy_(binned.centres(low, high, self.config.bins))
 
+    def levels(self) -> list[Tensor]:
+        """The parameters that shift every estimate alike; a distribution has none: its bins lie where they must."""
+        return [
+            layer.bias
+            for member in self._ensemble()
+            for layer in (getattr(member, "scalar", None), getattr(member, "baseline", None))
+            if layer is not None and layer.out_features == 1
+        ]
+
     def forward(
         self, hidden: Float[Tensor, "S D"], tokens: Int[Tensor, " A"], probs: Float[Tensor, "S V"]
     ) -> Estimates:

@@ -422,6 +422,7 @@ class VlmqModule(L.LightningModule):
             seen = data.returns(self.horizon.gamma_turn)
             self.return_range.fill_(spread(seen))
             self.return_best.fill_(float(seen.max()))
+            self.agent.start_at(float(seen.mean()) / float(self.return_range))
             if self._critic_config.distributional:
                 low, high = self._critic_config.support_over(float(seen.min()), float(seen.max()))
                 scale = float(self.return_range)
