@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,26 +20,40 @@ class Arena:
     """Plays episodes by index, each process its share, and gives or stores them in order.
 
     Args:
-        make_player: starts the environments; told whether to blank every picture.
+        make_player: starts the environments; told what to add to their arguments, and whether to blank every
+            picture.
         part: episodes that several processes play before they meet.
 
     Attributes:
         discarded: episodes given up so far because their environment kept breaking.
     """
 
-    def __init__(self, make_player: Callable[[bool], Player], *, part: int) -> None:
+    def __init__(self, make_player: Callable[[dict[str, Any], bool], Player], *, part: int) -> None:
         self.discarded = 0
         self._make_player = make_player
         self._part = part
-        self._players: dict[bool, Player] = {}
+        self._players: dict[tuple[str, bool], Player] = {}
 
     def play(
-        self, policy: Policy, count: int, seed_of: Callable[[int], int], *, blank_images: bool = False
+        self,
+        policy: Policy,
+        count: int,
+        seed_of: Callable[[int], int],
+        *,
+        env_args: dict[str, Any] | None = None,
+        blank_images: bool = False,
     ) -> list[Episode]:
-        """Episodes 0 to count - 1; every process gets all of them, in order."""
-        played = self._player(blank_images).play(
-            policy, sync.my_share(range(count)), seed_of, source="evaluation"
-        )
+        """Episodes 0 to count - 1; every process gets all of them, in order.
+
+        Args:
+            policy: who plays.
+            count: how many.
+            seed_of: the seed of an index.
+            env_args: added to the environments' arguments.
+            blank_images: replace every picture by a blank one.
+        """
+        player = self._player(env_args or {}, blank_images)
+        played = player.play(policy, sync.my_share(range(count)), seed_of, source="evaluation")
         return _in_order(sync.everyone(list(played)))
 
     def play_into(
@@ -56,7 +71,7 @@ class Arena:
             about: `source` and `policy_version`, stored with each episode.
         """
         writer = EpisodeStore.open_for_append(folder) if sync.rank() == 0 else None
-        player = self._player(False)
+        player = self._player({}, False)
         before = len(player.discarded)
         quiet = sync.rank() != 0 or len(indices) < 64
         try:
@@ -93,10 +108,11 @@ class Arena:
             mine = sync.my_share(indices[start : start + self._part])
             yield from _in_order(sync.everyone(list(player.play(policy, mine, seed_of, **about))))
 
-    def _player(self, blank_images: bool) -> Player:
-        if blank_images not in self._players:
-            self._players[blank_images] = self._make_player(blank_images)
-        return self._players[blank_images]
+    def _player(self, env_args: dict[str, Any], blank_images: bool) -> Player:
+        key = json.dumps(env_args, sort_keys=True), blank_images
+        if key not in self._players:
+            self._players[key] = self._make_player(env_args, blank_images)
+        return self._players[key]
 
 
 def _in_order(episodes: list[Episode]) -> list[Episode]:

@@ -235,14 +235,14 @@ class VlmqDataModule(L.LightningDataModule):
             policy_version=self._learner.schedule.made,
         )
 
-    def _make_player(self, blank_images: bool) -> Player:
+    def _make_player(self, more_args: dict[str, Any], blank_images: bool) -> Player:
         if self.env is None:
             raise UserError("data.env is not set; give the id of an environment (`vlmq envs` lists them).")
         return Player(
             self.env,
             self.num_envs,
             self.encoder,
-            env_args=self.env_args,
+            env_args={**self.env_args, **more_args},
             history=self.history,
             max_reply=self._learner.max_reply,
             workers=self.workers,
@@ -389,8 +389,9 @@ class VlmqDataModule(L.LightningDataModule):
 
     def evaluate(self, policy: Policy, count: int, *, blank_images: bool = False) -> list[Episode]:
         """Play held-out episodes; every process gets all of them, in order of index."""
-        seed_of = episode_seed(self.seed, f"evaluation {self.evaluation.seed}")
-        return self._arena.play(policy, count, seed_of, blank_images=blank_images)
+        apart = self.evaluation
+        seed_of = episode_seed(self.seed, f"evaluation {apart.seed}")
+        return self._arena.play(policy, count, seed_of, env_args=apart.env_args, blank_images=blank_images)
 
     # -- the rest --------------------------------------------------------------------------------------------
 

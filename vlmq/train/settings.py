@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from vlmq.api import UserError
 
@@ -86,6 +86,7 @@ class Evaluation:
         best_of: replies that `best_of` draws.
         q_shift: what `shifted` adds to a log-probability for each return range of Q.
         blank_images: replace every picture by a blank one.
+        env_args: arguments of the environment that differ from those of training: a split that is held out, say.
     """
 
     episodes: int = 100
@@ -97,6 +98,7 @@ class Evaluation:
     best_of: int = 8
     q_shift: float = 10.0
     blank_images: bool = False
+    env_args: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.best_of < 2:
