@@ -1,8 +1,9 @@
-"""Before anything of ours is imported: one thread a process, and shapes in signatures are checked."""
+"""Before anything of ours is imported: one thread a process, shapes in signatures are checked, `line/*` installed."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# The games that these tests play: a plugin like any other, for this process and for those that it starts.
+GAMES = str(Path(__file__).with_name("games"))
+sys.path.insert(0, GAMES)
+os.environ["PYTHONPATH"] = os.pathsep.join([GAMES, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 from jaxtyping import install_import_hook  # noqa: E402
 

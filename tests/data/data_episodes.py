@@ -34,7 +34,7 @@ def make_episode(index: int, *, num_turns: int = 3, size: int = 8, index_field: 
             )
         )
     return Episode(
-        env_id="cards/NumberLine-v0",
+        env_id="line/Walk-v0",
         seed=1000 + index,
         turns=tuple(turns),
         final_observation=observation(num_turns),

@@ -191,13 +191,12 @@ class Watching(Encoder):
 def test_the_learner_sees_the_ids_and_pixels_that_the_actor_saw(
     tiny_encoder: Encoder, tiny_backbone: Backbone, tmp_path: Path, history: History
 ) -> None:
-    pytest.importorskip("vlmq_env_example")
     watching = Watching(tiny_encoder.processor)
     watching.rows = []
     sampling = Sampling(7, 1.0, watching.end_id, watching.pad_id, watching.banned_ids)
     policy = ModelPolicy(tiny_backbone, watching, sampling, seed=1)
     with (
-        Player("example/Memory-v0", 3, watching, history=history, max_reply=7) as player,
+        Player("line/Recall-v0", 3, watching, history=history, max_reply=7) as player,
         EpisodeStore.create(tmp_path / "store", {}) as store,
     ):
         for episode in player.play(policy, range(4), episode_seed(1, "test"), source="model"):

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 def filled(path: Path, count: int, **kwargs: int) -> list[Episode]:
     made = [make_episode(index, **kwargs) for index in range(count)]
-    with EpisodeStore.create(path, {"env_id": "cards/NumberLine-v0"}) as store:
+    with EpisodeStore.create(path, {"env_id": "line/Walk-v0"}) as store:
         store.append_many(made)
     return made
 

@@ -15,7 +15,6 @@ from small_run import SmallRun, write_config
 @pytest.fixture(scope="session")
 def small(tiny_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     """A configuration that learns nothing in seconds, with its dataset; nobody writes into that."""
-    pytest.importorskip("vlmq_env_cards")
     folder = tmp_path_factory.mktemp("small")
     small = SmallRun(write_config(folder / "config.yaml", tiny_directory), folder)
     assert small.vlmq("collect", folder / "making_the_dataset") == 0

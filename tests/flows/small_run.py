@@ -29,7 +29,7 @@ trainer:
   enable_model_summary: false
 model:
   backbone: {model}
-  max_reply: 6
+  max_reply: 10
   learning_rate: 1.0e-3
   warmup_updates: 2
   critic: {{members: 2, width: 16, dim: 8}}
@@ -39,7 +39,7 @@ model:
     - {{name: afsft_offline, updates: 4, start_from: warmup}}
     - {{name: afsft_online, updates: 8, priority: 0.25, online: 0.5}}
 data:
-  env: cards/NumberLine-v0
+  env: line/Walk-v0
   env_args: {{variation: false}}
   num_envs: 4
   batch_size: 8

@@ -28,7 +28,7 @@ model:
   critic: {{members: 1, width: 8, dim: 4}}
   phases: [{{name: warmup, updates: 4, filter: always}}]
 data:
-  env: example/Memory-v0
+  env: line/Recall-v0
   num_envs: 3
   batch_size: 8
   fragment_turns: null
@@ -39,7 +39,6 @@ data:
 
 
 def _run(folder: Path, model: Path, history: str, *options: str) -> tuple[SmallRun, Path]:
-    pytest.importorskip("vlmq_env_example")
     config = folder / "config.yaml"
     config.write_text(MEMORY.format(model=model, history=history, dataset=folder / "dataset"))
     run = SmallRun(config, folder)
@@ -103,7 +102,7 @@ def test_the_agent_reaches_the_success_that_validate_reports(small: SmallRun, tm
     assert small.vlmq("fit", run_dir, "--trainer.max_steps", "4") == 0
     assert small.vlmq("validate", run_dir, "--ckpt_path", "last") == 0
     row = read_results(run_dir / "validate.json")[0]
-    agent, env = load(run_dir), make("cards/NumberLine-v0", variation=False)
+    agent, env = load(run_dir), make("line/Walk-v0", variation=False)
     seed_of = episode_seed(1, "evaluation 0")
     returns, turns, valid = [], 0, 0
     for index in range(row.episodes):

@@ -93,9 +93,9 @@ def _fresh(tmp_path: Path) -> tuple[str, ...]:
 
 
 def test_an_unknown_environment_is_answered_with_the_nearest(say: Say, tmp_path: Path) -> None:
-    said = say("--data.env", "cards/NumberLin-v0", *_fresh(tmp_path))
-    assert "cards/NumberLin-v0" in said
-    assert "cards/NumberLine-v0" in said
+    said = say("--data.env", "line/Wal-v0", *_fresh(tmp_path))
+    assert "line/Wal-v0" in said
+    assert "line/Walk-v0" in said
 
 
 def test_no_environment_is_told_where_they_are_listed(say: Say, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_plugin_that_fails_to_import_is_named_with_its_reason(say: Say, tmp_pa
 def test_an_argument_that_the_environment_does_not_take_is_named(say: Say, tmp_path: Path) -> None:
     said = say("--data.env_args", "{colour: red}", "--data.dataset", tmp_path / "fresh")
     assert "colour" in said
-    assert "cards/NumberLine-v0" in said
+    assert "line/Walk-v0" in said
 
 
 @pytest.mark.parametrize("verb", ["fit", "collect"])
@@ -372,9 +372,9 @@ def test_a_damaged_dataset_names_the_episode(say: Say, small: SmallRun, tmp_path
 
 
 def test_a_dataset_of_another_environment_is_refused(say: Say, small: SmallRun) -> None:
-    said = say("--data.env", "cards/EZPoints-v0", "--data.collect", "null")
-    assert "cards/NumberLine-v0" in said
-    assert "cards/EZPoints-v0" in said
+    said = say("--data.env", "line/Recall-v0", "--data.collect", "null")
+    assert "line/Walk-v0" in said
+    assert "line/Recall-v0" in said
 
 
 def test_a_dataset_collected_with_other_settings_is_not_mixed_with_these(say: Say) -> None:

@@ -32,7 +32,7 @@ model:
     - {{name: sft, updates: 5, filter: always, critic: false, start_from: warmup, baseline: true}}
     - {{name: online, updates: 10, online: 0.5, priority: 0.25, start_from: warmup}}
 data:
-  env: cards/NumberLine-v0
+  env: line/Walk-v0
   num_envs: 4
   workers: false
   batch_size: 8
@@ -51,7 +51,6 @@ MODEL_PARALLEL = (
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("vlmq_env_cards")
     build = pytest.importorskip("vlmq_model_tiny.build")
     folder = tmp_path_factory.mktemp("two_processes")
     build.build(folder / "model")

@@ -37,12 +37,11 @@ def model(tiny_backbone: Backbone) -> ActorCritic:
 @pytest.fixture(scope="module")
 def played(tiny_encoder: Encoder, tiny_backbone: Backbone) -> dict[History, list[Episode]]:
     """Three episodes of the model's own play, for each length of history."""
-    pytest.importorskip("vlmq_env_example")
     sampling = Sampling(6, 1.0, tiny_encoder.end_id, tiny_encoder.pad_id, tiny_encoder.banned_ids)
     policy = ModelPolicy(tiny_backbone, tiny_encoder, sampling, seed=2)
     episodes = {}
     for history in HISTORIES:
-        with Player("example/Memory-v0", 3, tiny_encoder, history=history, max_reply=6) as player:
+        with Player("line/Recall-v0", 3, tiny_encoder, history=history, max_reply=6) as player:
             episodes[history] = list(player.play(policy, range(3), episode_seed(2, "test"), source="model"))
     return episodes
 
@@ -182,7 +181,7 @@ model:
   critic: {{members: 1, width: 8, dim: 4}}
   phases: [{{name: warmup, updates: 2, filter: always}}]
 data:
-  env: cards/NumberLine-v0
+  env: line/Walk-v0
   num_envs: 2
   batch_size: 4
   collect: {{policy: random, episodes: 4}}
@@ -199,7 +198,6 @@ def test_a_difference_planted_between_acting_and_learning_stops_vlmq_fit(
     planted: str,
 ) -> None:
     """The actor's prompts are altered on their way out; the learner encodes the stored observations."""
-    pytest.importorskip("vlmq_env_cards")
     from vlmq.rollout import actor
 
     class Altered(actor._Memory):
