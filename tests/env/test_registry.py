@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import gymnasium
@@ -233,3 +235,108 @@ def test_an_environment_that_cannot_be_built_says_why(install: Install) -> None:
     with pytest.raises(Exception, match="^mine$") as caught:
         registry.make("good/Broken-v0", mine=True)
     assert type(caught.value).__name__ == "ContractError", "an error of ours keeps its class"
+
+
+PHONE = """
+import socket
+{what}
+from gymnasium.envs.registration import EnvSpec
+SPECS = (EnvSpec(id="phone/A-v0", entry_point="m:A"),)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (
+            "with socket.socket() as s:\n    s.settimeout(1)\n    s.connect_ex(('127.0.0.1', 9))",
+            "connect to 127.0.0.1:9",
+        ),
+        ("with socket.socket() as s:\n    s.bind(('127.0.0.1', 0))", "bind to 127.0.0.1:0"),
+        ("socket.getaddrinfo('localhost', 80)", "getaddrinfo of localhost"),
+    ],
+)
+def test_a_spec_module_that_opens_a_connection_is_set_aside_by_name(
+    install: Install, what: str, said: str
+) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    install("phone", PHONE.format(what=what))
+    for _ in range(2):  # the second time the module is loaded already
+        reason = registry.discover().quarantined["phone"]
+        assert reason == (
+            f"(vlmq-env-phone 1.0) opens a connection while it is imported: socket.{said};"
+            " move that into the environment."
+        )
+    assert "good" not in registry.discover().quarantined
+
+
+def test_only_the_import_itself_is_listened_to(install: Install) -> None:
+    # a module may prepare what connects later, and others may connect meanwhile
+    code = "a, b = socket.socketpair(); a.close(); b.close(); port = socket.socket; socket.socket().close()"
+    install("phone", PHONE.format(what=code))
+    stop, talked = threading.Event(), threading.Event()
+
+    def talk() -> None:
+        while not stop.is_set():
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+            talked.set()
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    talked.wait()
+    try:
+        assert registry.discover().quarantined.get("phone") is None
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "unavailable", "warning"),
+    [
+        ("return None", None, None),
+        ("return ''", None, None),
+        ("return 'No loom here:\\n  apt-get install loom.'", "No loom here: apt-get install loom.", None),
+        ("raise OSError('no path')", None, "raises OSError: no path: it must return a sentence or None."),
+        ("return 3", None, "returns int: it must return a sentence or None."),
+    ],
+)
+def test_a_plugin_says_itself_why_it_cannot_run_here_and_keeps_its_ids(
+    install: Install, body: str, unavailable: str | None, warning: str | None
+) -> None:
+    install("good", f"{GOOD}\ndef unavailable():\n    {body}\n", good_env=GOOD_ENV)
+    (plugin,) = [plugin for plugin in registry.discover().plugins if plugin.name == "good"]
+    assert plugin.reason is None
+    assert len(plugin.specs) == 3
+    assert plugin.unavailable == unavailable
+    assert list(plugin.warnings) == ([f"good_specs.unavailable() {warning}"] if warning else [])
+    assert registry.make("good/NumberLine-v0", start=0) is not None, "making one tries all the same"
+
+
+def test_unavailable_that_is_no_function_is_a_warning(install: Install) -> None:
+    install("good", f"{GOOD}\nunavailable = 'no loom'\n")
+    plugin = registry.plugin_of("good/Points-v0")
+    assert (plugin.unavailable, plugin.reason) == (None, None)
+    assert "good_specs.unavailable() raises TypeError" in plugin.warnings[0]
+
+
+def test_twenty_plugins_are_listed_in_a_second_without_one_environment(install: Install) -> None:
+    names = [f"many{number:02}" for number in range(20)]
+    for name in names:
+        specs = GOOD.replace("good/", f"{name}/").replace("good_env", f"{name}_env")
+        install(name, specs, **{f"{name}_env": GOOD_ENV})
+    code = """
+import sys, time
+from vlmq.cli import main
+code = main(["envs"])
+print(code, time.process_time(), *sys.modules, sep="|")
+"""
+    *listing, facts = fresh(code).splitlines()
+    status, seconds, *loaded = facts.split("|")
+    assert status == "0"
+    assert sum(line.startswith("many") for line in listing) == 60
+    assert {f"{name}_specs" for name in names} <= set(loaded)
+    assert not {f"{name}_env" for name in names} & set(loaded)
+    assert not {"torch", "transformers", "PIL"} & set(loaded)
+    assert float(seconds) < 1.0

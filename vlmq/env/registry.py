@@ -3,17 +3,18 @@
 Each entry point of the group `vlmq.envs` is one plugin: its name is the namespace of its ids, its value a
 tuple of gymnasium `EnvSpec`. Nothing is loaded ahead of need: making one id imports the plugin of its
 namespace and no other.
+
+A spec module may say why its environments cannot run on this machine: `unavailable() -> str | None`, one
+sentence with the mend, found by something as cheap as `shutil.which`. Its ids stay listed, and making one tries.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -24,8 +25,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from vlmq import api
 from vlmq.api import PluginError, UserError
+from vlmq.api.contract import ENTRY_POINT_GROUP
+from vlmq.api.imports import watched_import
 
-GROUP = "vlmq.envs"
 RESTRICT = "VLMQ_PLUGINS"
 """Environment variable: `auto` (the default), `none`, or the comma-separated names that may load."""
 
@@ -40,6 +42,7 @@ class Plugin:
         module: the module that holds the specs.
         specs: what it offers; empty where it is quarantined.
         reason: why it is quarantined, or None.
+        unavailable: why its environments cannot run on this machine, as it says itself, or None.
         warnings: what is wrong with it though it works.
     """
 
@@ -48,6 +51,7 @@ class Plugin:
     module: str
     specs: tuple[EnvSpec, ...] = ()
     reason: str | None = None
+    unavailable: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -159,7 +163,7 @@ def one_line(error: BaseException) -> str:
 
 def _installed() -> dict[str, list[EntryPoint]]:
     points: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
+    for point in entry_points(group=ENTRY_POINT_GROUP):
         points.setdefault(point.name, []).append(point)
     return points
 
@@ -174,9 +178,11 @@ def _load(name: str, points: list[EntryPoint]) -> Plugin:
         return _quarantine(found, f"is kept from loading by {setting}: add '{name}' to it.")
     if len(points) > 1:
         return _quarantine(found, f"is claimed by {found.distribution}: uninstall one of them.")
-    had_torch = "torch" in sys.modules
     try:
-        module = importlib.import_module(point.module)
+        module, trace = watched_import(point.module)
+        if trace.network:
+            said = f"opens a connection while it is imported: {', '.join(trace.network)}"
+            return _quarantine(found, f"({found.distribution}) {said}; move that into the environment.")
         reason = _wrong_version(module)
         if reason is not None:
             return _quarantine(found, reason)
@@ -187,15 +193,37 @@ def _load(name: str, points: list[EntryPoint]) -> Plugin:
     reason = _wrong_specs(name, point.value, value)
     if reason is not None:
         return _quarantine(found, reason)
-    warnings: tuple[str, ...] = ()
-    if "torch" in sys.modules and not had_torch:
-        # only a warning: it shows only where torch was not loaded yet, and no verdict may depend on that
-        warnings = (f"importing {point.module} imports torch: keep it out of the spec module.",)
-    return Plugin(name, found.distribution, point.module, tuple(value), None, warnings)
+    # only a warning: it shows only where they were not loaded yet, and no verdict may depend on that
+    warnings = tuple(
+        f"importing {point.module} imports {library}: keep it out of the spec module."
+        for library in trace.heavy
+    )
+    unavailable, wrong = _unavailable(module)
+    return replace(
+        found, specs=tuple(value), unavailable=unavailable, warnings=(*warnings, *([wrong] if wrong else []))
+    )
 
 
 def _quarantine(plugin: Plugin, reason: str) -> Plugin:
-    return Plugin(plugin.name, plugin.distribution, plugin.module, (), reason)
+    return replace(plugin, reason=reason)
+
+
+def _unavailable(module: ModuleType) -> tuple[str | None, str | None]:
+    """What the module's `unavailable()` says, and what is wrong with that function itself."""
+    ask = getattr(module, "unavailable", None)
+    if ask is None:
+        return None, None
+    try:
+        said = ask()
+    except Exception as error:
+        return (
+            None,
+            f"{module.__name__}.unavailable() raises {one_line(error)}: it must return a sentence or None.",
+        )
+    if said is None or isinstance(said, str):
+        return (" ".join(said.split()) or None) if said else None, None
+    kind = type(said).__name__
+    return None, f"{module.__name__}.unavailable() returns {kind}: it must return a sentence or None."
 
 
 def _may_load(name: str) -> bool:

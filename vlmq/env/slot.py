@@ -11,7 +11,8 @@ from typing import Any
 import gymnasium
 
 from vlmq.api import Observation, SupportsExpert, UserError
-from vlmq.env.wrappers import BlankImage, Shape, check_info, check_observation, check_reward, check_spaces
+from vlmq.api.contract import Shape, check_info, check_observation, check_reward, check_spaces
+from vlmq.env.wrappers import BlankImage
 
 log = logging.getLogger(__name__)
 

@@ -86,6 +86,9 @@ class Blackjack(Game):
             "modalities": MODALITIES,
             "requirements": (),
             "licence": "Apache-2.0",
+            "chance_level": 0.28,  # of hands won by random play, and below by the best: floors.py counts both
+            "expert_success": 0.43,
+            "secrets": ("hole_card",),
         },
     }
     turn_limit = MOST_TURNS
@@ -119,6 +122,11 @@ class Blackjack(Game):
         """What wins most on average against the card that shows."""
         total, soft = hand([WORTH[rank] for rank, _ in self._player])
         return HIT if wise_to_hit(total, soft, WORTH[self._dealer[0][0]]) else STAND
+
+    @property
+    def hole_card(self) -> str:
+        """Rank of the dealer's second card, which nothing tells before the hand is over."""
+        return self._dealer[1][0]
 
     def _state_key(self) -> tuple[Any, ...]:
         return tuple(self._player), tuple(self._dealer[: self._shown])

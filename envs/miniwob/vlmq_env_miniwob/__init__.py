@@ -18,3 +18,15 @@ SPECS: tuple[EnvSpec, ...] = tuple(
     )
     for task in TASKS
 )
+
+
+def unavailable() -> str | None:
+    """Why the environments cannot run on this machine, with the mend; None where they can."""
+    from vlmq.api import PluginError
+    from vlmq_env_miniwob.chromium import find_chromium
+
+    try:
+        find_chromium(None)
+    except PluginError as error:
+        return str(error)
+    return None

@@ -40,6 +40,9 @@ from vlmq_env_miniwob.taskpage import Element, TaskPage, View, find_pages, page_
 
 ILLEGAL_REWARD = -0.1
 SUCCESS_THRESHOLD = 0.9
+CHANCE_LEVELS = {"click-test": 1.0}
+"""Success rate of clicks on random elements, where a task can be solved by chance."""
+
 MODALITIES = ("image+elements", "image", "elements")
 TEXT_BYTES = 2048
 
@@ -78,6 +81,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
                 f"Chromium: `{INSTALL_COMMAND}`, or name a binary with chrome=... or {CHROME_VARIABLE}=...",
             ),
             "workers": True,
+            "open_actions": True,  # legal_actions lists the clicks on elements; any point can be clicked, too
             "licence": "Apache-2.0; the task pages, from the miniwob package, are MIT",
         },
     }
@@ -100,6 +104,9 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
             raise SettingError(f"max_turns={max_turns} leaves no turn to act; choose at least 1.")
         if timeout_s <= 0:
             raise SettingError(f"timeout_s={timeout_s} leaves no time to answer; choose more than 0 seconds.")
+        if task in CHANCE_LEVELS:
+            ours = {**self.metadata["vlmq"], "chance_level": CHANCE_LEVELS[task]}
+            self.metadata = {**self.metadata, "vlmq": ours}  # type: ignore[misc]
         self.task = task
         self.modality = modality
         self.max_turns = max_turns

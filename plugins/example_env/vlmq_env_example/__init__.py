@@ -13,7 +13,7 @@ SPECS = (
     EnvSpec(
         # The part before the slash is the namespace: the name of the entry point in pyproject.toml.
         id="example/Memory-v0",
-        entry_point="vlmq_env_example.memory:MemoryEnv",
+        entry_point="vlmq_env_example.env:MemoryEnv",
         # No max_episode_steps: the environment counts its own turns, so that it can say how the episode went.
     ),
 )

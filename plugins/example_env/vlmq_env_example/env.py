@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
-
 from vlmq.api import action_space, observation_space
+
 from vlmq_env_example import picture
 
 WAIT = "wait"
@@ -36,6 +37,7 @@ class MemoryEnv(gymnasium.Env[dict[str, Any], str]):
             "modalities": ("image",),  # what the picture shows is not repeated in the text
             "requirements": (),  # e.g. ({"needs": "a browser", "command": "apt-get install chromium"},)
             "licence": "Apache-2.0",
+            "secrets": ("_colour",),  # attributes that no text and no info may tell; `vlmq check` listens
             "workers": False,  # True for an environment that is slow or may crash: a process for each
         },
     }
@@ -50,6 +52,7 @@ class MemoryEnv(gymnasium.Env[dict[str, Any], str]):
         # The spaces of the contract: a picture of (height, width, 3) uint8 and a text; a text as the action.
         self.observation_space = observation_space(picture.SIZE_PX, picture.SIZE_PX)
         self.action_space = action_space()
+        self._over = True
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -64,22 +67,29 @@ class MemoryEnv(gymnasium.Env[dict[str, Any], str]):
         self._pictures.append(picture.draw_question())
         self._stage = 0  # 0: the cue; 1 to delay: distractors; delay + 1: the question
         self._num_turns = 0
+        self._over = False
         return self._observation(), self._info(action_ok=True)
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Take one action: `wait`, or a colour at the question."""
+        """Take one action: `wait`, or a colour at the question.
+
+        Raises:
+            ResetNeeded: the episode is over.
+        """
+        if self._over:
+            raise ResetNeeded("the episode is over: call reset() first")
         self._num_turns += 1
-        if action not in self._legal_actions():
-            # Illegal text never raises: the state stays, the turn counts, a penalty, action_ok is False.
-            truncated = self._num_turns >= self.max_turns
-            return self._observation(), -1.0, False, truncated, self._info(action_ok=False, success=False)
-        if not self._asking:
+        # Illegal text never raises: the state stays, the turn counts, a penalty, action_ok is False.
+        known = action in self._legal_actions()
+        terminated = known and self._asking
+        right = terminated and action == self._colour
+        if known and not self._asking:
             self._stage += 1
-            truncated = self._num_turns >= self.max_turns
-            return self._observation(), 0.0, False, truncated, self._info(action_ok=True, success=False)
-        right = action == self._colour
-        reward = 1.0 if right else -1.0
-        return self._observation(), reward, True, False, self._info(action_ok=True, success=right)
+        truncated = not terminated and self._num_turns >= self.max_turns
+        self._over = terminated or truncated
+        reward = 1.0 if right else 0.0 if known and not terminated else -1.0
+        info = self._info(action_ok=known, success=right if self._over else None)
+        return self._observation(), reward, terminated, truncated, info
 
     def expert_action(self) -> str | None:
         """The right action. Optional: it proves that the task can be solved, and makes demonstrations."""
@@ -101,7 +111,8 @@ class MemoryEnv(gymnasium.Env[dict[str, Any], str]):
             text = f"Remember the colour of this shape; you will be asked for it later. Now answer: {WAIT}."
         else:
             text = f"Nothing to do in this turn. Answer: {WAIT}."
-        return {"image": self._pictures[self._stage], "text": text}
+        # A copy: who receives an observation may keep it, or write into it.
+        return {"image": self._pictures[self._stage].copy(), "text": text}
 
     def _info(self, *, action_ok: bool, success: bool | None = None) -> dict[str, Any]:
         info: dict[str, Any] = {

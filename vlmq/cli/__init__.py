@@ -1,0 +1,115 @@
+"""The command line: light verbs answered here, heavy ones handed to `vlmq.train.cli` only when asked for.
+
+Importing this package needs the standard library alone, so `vlmq --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from vlmq.cli import author, configs, data, envs, runs
+from vlmq.cli.words import Verb, Wrong, choose
+
+HELP = """\
+vlmq turns a vision-language model into an agent: it learns from recorded play, good and bad, and then from
+its own.
+
+usage: vlmq VERB [ARGUMENTS]
+
+Learn and measure (a yaml file says with which model, environment and data)
+  fit       --config FILE      train an agent
+  validate  --config FILE      play with a trained agent, and print how often it succeeds
+  collect   --config FILE      play and record episodes, to learn from later
+
+  report    RUN                see a run's episodes as its critic does, on one page (HTML)
+  rank      RUN RUN ...        which run is best, told from recorded episodes without playing
+
+Look around
+  envs      [list]             the environments installed here
+  envs      show ID            what one of them shows, rewards and needs
+  envs      play ID            play it yourself, in this terminal
+  configs   [list | show NAME] the configurations that ship with vlmq
+  configs   copy NAME [DEST]   one of them, for you to edit
+  data      info STORE         what a folder of recorded episodes holds
+  data      import JSONL STORE turn your own episodes into such a folder
+
+Write an environment of your own
+  new-env   NAME               a package that works, for you to put your rules in
+  check     ID                 does it keep the contract? If not: what was seen, what to mend
+
+  --version, --help            `vlmq VERB --help` explains one verb
+
+The first thing to try, minutes on a laptop without a GPU:
+
+  vlmq fit --config configs/quickstart.yaml
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0 is done, 1 the machine (or vlmq) failed, 2 the user's input was wrong, 130 Ctrl-C.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as stop:
+        print("; ".join(["vlmq: stopped", *getattr(stop, "__notes__", [])]), file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader went away, as in `vlmq envs | head`; nothing is left to say, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Wrong as wrong:
+        print(f"vlmq: {wrong}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        from vlmq.api.errors import UserError
+
+        if isinstance(error, UserError):
+            print(f"vlmq: {error}", file=sys.stderr)
+            return 2
+        import traceback
+
+        traceback.print_exc()
+        print("vlmq: this is not your input: the machine failed, or vlmq did (see above).", file=sys.stderr)
+        return 1
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if args[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"vlmq {version('vlmq')}")
+        return 0
+    return choose(VERBS, args, "vlmq", "`vlmq --help` explains all")
+
+
+def _train(verb: str) -> Verb:
+    def run(args: list[str]) -> int:
+        from vlmq.train.cli import main as run_heavy
+
+        return run_heavy([verb, *args])
+
+    return run
+
+
+VERBS: dict[str, Verb] = {
+    "fit": _train("fit"),
+    "validate": _train("validate"),
+    "collect": _train("collect"),
+    "report": runs.report,
+    "rank": runs.rank,
+    "envs": envs.envs,
+    "configs": configs.configs,
+    "data": data.data,
+    "new-env": author.new_env,
+    "check": author.check,
+}

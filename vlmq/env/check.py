@@ -1,0 +1,32 @@
+"""Checks an installed environment against the contract, by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vlmq.api.testing import CYCLES, SEEDS, Check, Report, check_env
+from vlmq.env.registry import find_spec
+
+
+def check(
+    env_id: str,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    cycles: int = CYCLES,
+    tell: Callable[[Check], None] | None = None,
+    **kwargs: Any,
+) -> Report:
+    """Run every check of the conformance kit.
+
+    Args:
+        env_id: an installed id.
+        seeds: of the episodes, at least two.
+        cycles: how often it is made and closed to see what leaks.
+        tell: called with each outcome as soon as it is there: for a line of progress.
+        kwargs: the environment's own arguments.
+
+    Raises:
+        PluginError: the id is unknown (the nearest names are given), or its plugin is quarantined.
+    """
+    return check_env(find_spec(env_id), seeds=seeds, cycles=cycles, tell=tell, **kwargs)
