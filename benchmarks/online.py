@@ -4,8 +4,8 @@
     python benchmarks/online.py --methods afsft ppo_token-0.1-8 --seeds 1 2 3 4 5
 
 Every run of a seed fine-tunes on the same random data without a critic (the quickstart's warm-up) to the same weights,
-then plays, and stops once an evaluation reaches the success asked for, or after so many updates. A setting of PPO is
-named objective-rate-epochs: the factor on the learning rate, and the updates on each round of play. AFSFT keeps drawing
+then plays, and stops once an evaluation reaches the success asked for, or after so many rounds of play. A setting of
+PPO is named objective-rate-epochs: the factor on the learning rate, and the updates on each round. AFSFT keeps drawing
 half of each batch from the offline data, so its turns are counted with and without those. Rows are appended to the CSV
 as runs end.
 """
@@ -29,6 +29,10 @@ FIELDS = (
     "method", "seed", "wanted", "reached", "own_turns", "offline_turns", "success", "success_sampled", "syntax_sampled",
     "updates", "minutes",
 )  # fmt: skip
+WARMUP = 320
+"""Updates without a critic: evaluations every 4 rounds of 4, 8 or 10 updates fit in."""
+WARMUP = 320
+"""Updates without a critic: evaluations every 4 rounds of 4, 8 or 10 updates fit in."""
 OBJECTIVES, RATES, EPOCHS = ("ppo_token", "ppo_reply"), (0.03, 0.1, 0.3), (4, 8)
 GRID = [f"{objective}-{rate:g}-{epochs}" for objective, rate, epochs in product(OBJECTIVES, RATES, EPOCHS)]
 
@@ -39,38 +43,39 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["afsft", *GRID], choices=["grid", "afsft", *GRID])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--success", type=float, default=0.9, help="at which a run stops")
-    parser.add_argument("--updates", type=int, default=800, help="of own play at most")
+    parser.add_argument("--rounds", type=int, default=100, help="of own play at most; a multiple of 4")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "online")
     parser.add_argument("--csv", type=Path, default=CSV)
     arguments = parser.parse_args()
     methods = [m for name in arguments.methods for m in (GRID if name == "grid" else [name])]
     for seed, method in tqdm(list(product(arguments.seeds, methods)), unit="run", disable=None):
         if (method, str(seed)) not in {(r["method"], r["seed"]) for r in read(arguments.csv)}:
-            row = run(method, seed, arguments.success, arguments.updates, arguments.runs)
+            row = run(method, seed, arguments.success, arguments.rounds, arguments.runs)
             append(arguments.csv, row, FIELDS)
     print(table(read(arguments.csv)))
 
 
-def configuration(method: str, success: float, updates: int) -> Changes:
+def configuration(method: str, success: float, rounds: int) -> Changes:
     """Supervised fine-tuning as in the quickstart's warm-up, then own play until the success is reached."""
     config: Changes = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
-    warmup = {**config["model"]["phases"][0], "critic": False}
+    online = config["data"]["online"]
+    warmup = {**config["model"]["phases"][0], "critic": False, "updates": WARMUP}
     phase: Changes = {"filter": "binary", "margin": -0.03, "online": 0.5}
     if method != "afsft":
         objective, rate, epochs = method.split("-")
         merge(config, yaml.safe_load((BASELINES / f"{objective}.yaml").read_text(encoding="utf-8")))
         phase = {**config["model"]["phases"][1], "learning_rate": float(rate)}
-        config["data"]["online"]["every"] = int(epochs)
-    phase |= {"name": "play", "updates": updates, "stop_at_success": success}
+        online["every"] = int(epochs)
+    phase |= {"name": "play", "updates": rounds * online["every"], "stop_at_success": success}
     config["model"]["phases"] = [warmup, phase]
-    config["trainer"] |= {"val_check_interval": 40, "enable_progress_bar": False}
+    config["trainer"] |= {"val_check_interval": 4 * online["every"], "enable_progress_bar": False}
     return config
 
 
-def run(method: str, seed: int, success: float, updates: int, runs: Path) -> Changes:
+def run(method: str, seed: int, success: float, rounds: int, runs: Path) -> Changes:
     """Train one unit and give its row."""
     folder = runs / f"{method}-{seed}"
-    config = configuration(method, success, updates)
+    config = configuration(method, success, rounds)
     config["data"]["dataset"] = str(runs / "datasets" / str(seed))
     started = time.monotonic()
     fit(config, folder, seed)
