@@ -83,3 +83,13 @@ def test_falling_syntax_is_said_and_a_wobble_is_not() -> None:
     (said,) = health.see_evaluation(0.8)
     assert said.startswith("syntax falls: well-formed replies fell from 100 to 80 %")
     assert health.see_evaluation(0.5) == []
+
+
+@pytest.mark.parametrize(("syntax", "warned"), [(0.0, True), (0.8, True), (0.95, False)])
+def test_a_filter_that_begins_before_the_form_is_learnt_is_said_once(syntax: float, warned: bool) -> None:
+    health = Health(5.0, 6.0)
+    health.see_evaluation(syntax)
+    assert health.see_update(Phase("warmup", 10, filter="always"), HEALTHY) == []
+    said = health.see_update(FILTERED, HEALTHY)
+    assert [sentence.partition(":")[0] for sentence in said] == (["too early"] if warned else [])
+    assert health.see_update(Phase("online", 10), HEALTHY) == []

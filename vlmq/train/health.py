@@ -20,6 +20,8 @@ WINDOW = 50
 """Updates over which a number is averaged before anything is concluded from it."""
 GROWN_UP = 200
 """Updates of the critic after which it should explain something."""
+FORM_LEARNT = 0.9
+"""Share of well-formed replies from which on the filter may begin."""
 _PAGE = "docs/troubleshooting.md"
 
 
@@ -37,16 +39,19 @@ class Health:
         self._phase = ""
         self._critic_updates = 0
         self._best_syntax = 0.0
+        self._last_syntax = 1.0
         self._said: set[str] = set()
 
     def see_update(self, phase: Phase, metrics: Mapping[str, float]) -> list[str]:
         """What an update's metrics give reason to say."""
+        found: list[str | None] = []
         if phase.name != self._phase:
             self._phase, self._recent = phase.name, {}
+            found.append(self._too_early(phase))
         self._critic_updates += phase.critic
         for name, value in metrics.items():
             self._recent.setdefault(name, deque(maxlen=WINDOW)).append(value)
-        found = [self._critic(phase)]
+        found.append(self._critic(phase))
         if phase.filter not in NO_CRITIC:
             found += [self._inverted(), self._nothing_left(), self._no_priority()]
             if not phase.observed:  # what half of the outcomes fall short of is no coin's doing
@@ -56,6 +61,7 @@ class Health:
     def see_evaluation(self, syntax: float) -> list[str]:
         """What the share of well-formed replies in an evaluation gives reason to say."""
         fell = self._best_syntax - syntax
+        self._last_syntax = syntax
         self._best_syntax = max(self._best_syntax, syntax)
         if fell <= 0.03:
             return []
@@ -102,6 +108,15 @@ class Health:
                 "model.trunk_gradient: 1; can the picture be told from the others at all?",
             )
         return None
+
+    def _too_early(self, phase: Phase) -> str | None:
+        if phase.filter in NO_CRITIC or self._last_syntax >= FORM_LEARNT:
+            return None
+        return self._one(
+            "too early",
+            f"the filter begins while {100 * self._last_syntax:.0f} % of the replies are well-formed, and what it "
+            "leaves out the policy may never learn to say: make the warm-up phase longer",
+        )
 
     def _coin_flip(self) -> str | None:
         explained, rates = self._mean("critic/explained_variance"), self._pass_rates()
