@@ -65,6 +65,7 @@ class Task:
 RARE_SUCCESS: Changes = {
     "priority": 0.5,
     "observed": 0.5,
+    "critic_weight": 1.0,
     "model": {"lambda_turn": 1.0, "critic_weight": 20.0},
 }
 """For data in which hardly an episode succeeds."""
@@ -84,6 +85,7 @@ TASKS = {
             "margin": -0.005,
             "margin_updates": 2000,
             "margin_scale": "likelihood",
+            "critic_weight": 1.0,
             "model": {"lambda_turn": 1.0},
         },
     ),
@@ -97,11 +99,15 @@ VARIANTS: dict[str, Changes] = {
     "priority": {"priority": 0.5},
     "topk": {"model": {"critic": {"value": "topk"}}},
     "expectile": {"model": {"critic": {"value": "expectile"}}},
-    "hl_gauss": {"model": {"critic": {"value": "topk", "loss": "hl_gauss"}, "critic_weight": 20.0}},
+    "hl_gauss": {
+        "model": {"critic": {"value": "topk", "loss": "hl_gauss"}, "critic_weight": 20.0},
+        "critic_weight": 1.0,
+    },
     "one_step": {"model": {"lambda_turn": 0.0}},
     "lambda_0.9": {"model": {"lambda_turn": 0.9}},
     "not_corrected": {"model": {"traces": "lambda"}},
-    "critic_weight_20": {"model": {"critic_weight": 20.0}},
+    "critic_weight_20": {"model": {"critic_weight": 20.0}, "critic_weight": 1.0},
+    "critic_weight_kept": {"critic_weight": 1.0},
     "trunk_0.1": {"model": {"trunk_gradient": 0.1}},
     "trunk_0": {"model": {"trunk_gradient": 0.0}},
     "conservative": {"model": {"critic": {"conservative": 0.002}}},

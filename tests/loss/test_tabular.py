@@ -202,3 +202,21 @@ def test_filtered_fine_tuning_is_optimal_where_plain_fine_tuning_is_not() -> Non
     assert Mdp(3, 3, _ladder).best_return(0) == 1.0
     assert _learn([Phase("sft", 120, filter="always")]) == 0.0
     assert _learn([Phase("warm-up", 60, filter="always"), Phase("afsft", 240, margin=1e-3)]) == 1.0
+
+
+def test_a_phase_scales_the_critics_loss_and_leaves_the_actors() -> None:
+    mdp = Mdp(3, 2, _judged)
+    batch = _batch(mdp.every_episode(WEIGHTS))
+
+    def gradients(factor: float) -> list[torch.Tensor]:
+        phase = Phase("critic", 1, filter="always", critic_weight=factor)
+        module = TableModule(
+            mdp, TableBackbone(mdp, weights=WEIGHTS, learn=True), [phase], gamma_turn=0.8, lambda_turn=0.5
+        )
+        critic, actor = module.agent.critic.table, module.agent.backbone.table
+        return list(torch.autograd.grad(module.training_step(batch, 0), [critic, actor]))
+
+    (critic, actor), (scaled, same) = gradients(1.0), gradients(0.25)
+    assert float(critic.abs().max()) > 1e-3
+    torch.testing.assert_close(scaled, 0.25 * critic)
+    torch.testing.assert_close(same, actor)

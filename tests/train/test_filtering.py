@@ -104,6 +104,7 @@ def test_the_margin_moves_in_a_straight_line() -> None:
         (Phase("p", 1, margin_start=-1.0), "margin_updates"),
         (Phase("p", 1, filter="softmax", critic=False), "needs the critic"),
         (Phase("p", 1, thought_weight=-1.0), "thought_weight is -1.0"),
+        (Phase("p", 1, critic_weight=-1.0), "critic_weight is -1.0"),
         (Phase("p", 1, observed=1.5), "observed is 1.5"),
         (Phase("p", 1, filter="always", observed=0.5), "from 0 to 1, and only a filter that asks"),
         (Phase("p", 1, objective="ppo_token", filter="always"), "set online above 0"),

@@ -300,7 +300,7 @@ class VlmqModule(L.LightningModule):
             # which depend on how the reply goes on. A critic of turns is asked once a reply.
             teaching = batch.uniform if self._critic_config.value == "turn" else batch.uniform[batch.reply]
             critic_mean = critic_loss.sum() / max(1.0, sync.total(int(teaching.sum())))
-            loss = loss + self.critic_weight * critic_mean
+            loss = loss + phase.critic_weight * self.critic_weight * critic_mean
             metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
             if self._critic_config.distributional:
                 cut = bins.outside(targets, self.agent.critic.centres)

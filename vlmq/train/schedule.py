@@ -51,6 +51,8 @@ class Phase:
         start_from: earlier phase whose end state this phase starts from; the phase before it by default.
         baseline: a branch for comparison: it never becomes the best checkpoint.
         critic: whether the critic is trained.
+        critic_weight: factor on the weight of the critic's loss. A warm-up can let the critic teach the trunk what to
+            look at, and a later phase let it be, so that it does not disturb the form of the replies.
         learning_rate: factor on the learning rates.
         decay: `cosine` lets the learning rates fall to zero over the phase.
         stop_at_success: ends the phase early once an evaluation reaches this success rate.
@@ -75,6 +77,7 @@ class Phase:
     start_from: str | None = None
     baseline: bool = False
     critic: bool = True
+    critic_weight: float = 1.0
     learning_rate: float = 1.0
     decay: Literal["none", "cosine"] = "none"
     stop_at_success: float | None = None
@@ -208,8 +211,9 @@ def _check(phases: Sequence[Phase]) -> None:
                 f"{where}: observed is {phase.observed}; it is a share of the advantage, from 0 to 1, and only a "
                 "filter that asks the critic knows one."
             )
-        if phase.thought_weight < 0.0:
-            raise UserError(f"{where}: thought_weight is {phase.thought_weight}; a weight is 0 or more.")
+        for name, weight in (("thought_weight", phase.thought_weight), ("critic_weight", phase.critic_weight)):
+            if weight < 0.0:
+                raise UserError(f"{where}: {name} is {weight}; a weight is 0 or more.")
         if phase.temperature <= 0.0:
             raise UserError(f"{where}: temperature is {phase.temperature}; it must be above 0.")
         if not 0.0 < phase.fraction <= 1.0:
