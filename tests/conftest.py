@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,51 @@ from jaxtyping import install_import_hook  # noqa: E402
 # The hook rewrites modules as they are imported: every annotated call in these packages, and every array
 # shape, is then checked by beartype. It stays for the whole test session.
 install_import_hook(["vlmq.loss", "vlmq.model"], "beartype.beartype")
+
+
+Install = Callable[..., None]
+
+
+@contextmanager
+def _installing(folder: Path) -> Iterator[Install]:
+    before = set(sys.modules)
+
+    def write(
+        namespace: str, source: str, *, value: str = "SPECS", distribution: str = "", **modules: str
+    ) -> None:
+        name = distribution or f"vlmq-env-{namespace}"
+        (folder / f"{namespace}_specs.py").write_text(source)
+        for module, text in modules.items():
+            (folder / f"{module}.py").write_text(text)
+        metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        points = f"[vlmq.envs]\n{namespace} = {namespace}_specs:{value}\n"
+        (metadata / "entry_points.txt").write_text(points)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.delenv("VLMQ_PLUGINS", raising=False)
+        yield write
+    for module in set(sys.modules) - before:
+        if module.endswith(("_specs", "_env")):
+            del sys.modules[module]
+
+
+@pytest.fixture(scope="session")
+def installing() -> Callable[[Path], AbstractContextManager[Install]]:
+    """Installs throwaway plugins, real modules and distribution metadata, in a folder on `sys.path`.
+
+    `with installing(folder) as install` gives install(namespace, source of its spec module, **sources of others).
+    """
+    return _installing
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Iterator[Install]:
+    """The same for one test."""
+    with _installing(tmp_path) as write:
+        yield write
 
 
 @pytest.fixture(scope="session")

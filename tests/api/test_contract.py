@@ -117,7 +117,7 @@ def test_a_reward_of_any_numeric_type_becomes_a_float() -> None:
 
 
 def test_spaces_outside_the_contract_are_refused_with_what_to_use() -> None:
-    env = registry.make("example/Memory-v0")
+    env = registry.make("line/Walk-v0")
     shape = check_spaces(ID, env)
     assert (shape.image, shape.text_bytes, shape.action_bytes) == ((64, 64, 3), 1024, 256)
     bad_spaces = [

@@ -135,6 +135,13 @@ def test_a_toy_that_breaks_where_only_a_fresh_process_sees_it_fails_just_that_ch
     assert left_over("sleep 86399") == []
 
 
+@pytest.mark.parametrize("num_seeds", range(2, 12))
+def test_an_expert_that_never_fails_solves_it_however_few_the_episodes(num_seeds: int) -> None:
+    # Wilson's upper end of n of n is 1 but for rounding, which falls on either side
+    report = check_env(spec("Walk"), seeds=range(num_seeds), only=["expert_solves"])
+    assert report.ok, report.as_text()
+
+
 def test_declared_chance_is_checked_and_not_only_believed() -> None:
     report = check_env(spec("chance_is_as_declared"), only=["expert_beats_chance"])
     assert "as metadata['vlmq']['chance_level'] says" in failures(report)["expert_beats_chance"]

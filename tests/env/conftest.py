@@ -1,15 +1,14 @@
-"""Installs throwaway plugins: real modules and distribution metadata in a temporary folder on `sys.path`."""
+"""An environment that fails on demand, installed as a throwaway plugin."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-Install = Callable[..., None]
+Installing = Callable[[Path], AbstractContextManager[Callable[..., None]]]
 
 TROUBLE = '''
 import os, signal, sys, time
@@ -75,41 +74,8 @@ SPECS = (EnvSpec(id="trouble/Do-v0", entry_point="trouble_env:Trouble"),)
 """
 
 
-@contextmanager
-def installing(folder: Path) -> Iterator[Install]:
-    """Yields install(namespace, source of its spec module, **sources of its other modules)."""
-    before = set(sys.modules)
-
-    def write(
-        namespace: str, source: str, *, value: str = "SPECS", distribution: str = "", **modules: str
-    ) -> None:
-        name = distribution or f"vlmq-env-{namespace}"
-        (folder / f"{namespace}_specs.py").write_text(source)
-        for module, text in modules.items():
-            (folder / f"{module}.py").write_text(text)
-        metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        points = f"[vlmq.envs]\n{namespace} = {namespace}_specs:{value}\n"
-        (metadata / "entry_points.txt").write_text(points)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        patch.delenv("VLMQ_PLUGINS", raising=False)
-        yield write
-    for module in set(sys.modules) - before:
-        if module.endswith(("_specs", "_env")):
-            del sys.modules[module]
-
-
-@pytest.fixture
-def install(tmp_path: Path) -> Iterator[Install]:
-    with installing(tmp_path) as write:
-        yield write
-
-
 @pytest.fixture(scope="module")
-def trouble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def trouble(tmp_path_factory: pytest.TempPathFactory, installing: Installing) -> Iterator[str]:
     """The id of an environment that fails on demand."""
     with installing(tmp_path_factory.mktemp("trouble")) as write:
         write("trouble", TROUBLE_SPECS, trouble_env=TROUBLE)

@@ -184,11 +184,10 @@ def test_an_episode_that_cannot_even_be_reset_is_given_up_whoever_plays(
 def test_episodes_do_not_depend_on_how_many_environments_play(
     tiny_encoder: Encoder, tiny_backbone: Backbone, temperature: float
 ) -> None:
-    pytest.importorskip("vlmq_env_example")
     sampling = Sampling(6, temperature, tiny_encoder.end_id, tiny_encoder.pad_id, tiny_encoder.banned_ids)
     policy = ModelPolicy(tiny_backbone, tiny_encoder, sampling, seed=3, explore=(0.3, 0.3))
-    two, _ = _play("example/Memory-v0", tiny_encoder, policy, range(7), num_envs=2)
-    five, _ = _play("example/Memory-v0", tiny_encoder, policy, range(7), num_envs=5)
+    two, _ = _play("line/Recall-v0", tiny_encoder, policy, range(7), num_envs=2)
+    five, _ = _play("line/Recall-v0", tiny_encoder, policy, range(7), num_envs=5)
     assert [_facts(episode) for episode in two] == [_facts(episode) for episode in five]
     assert len({bytes(turn.reply_ids) for episode in two for turn in episode.turns}) > 3
 

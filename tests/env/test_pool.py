@@ -17,7 +17,7 @@ import pytest
 from vlmq.api import ContractError, PluginError, UserError
 from vlmq.env.pool import Pool, Step, make_pool
 
-MEMORY = "example/Memory-v0"
+RECALL = "line/Recall-v0"
 both = pytest.mark.parametrize("workers", [False, True], ids=["local", "workers"])
 
 
@@ -63,8 +63,8 @@ def play(pool: Pool, seeds: dict[int, int]) -> list[tuple[Any, ...]]:
 
 def test_workers_and_local_play_the_very_same_episodes() -> None:
     with (
-        make_pool(MEMORY, 2, expert=True, workers=False) as local,
-        make_pool(MEMORY, 2, expert=True, workers=True) as apart,
+        make_pool(RECALL, 2, expert=True, workers=False) as local,
+        make_pool(RECALL, 2, expert=True, workers=True) as apart,
     ):
         assert local.image_shape == apart.image_shape == (64, 64, 3)
         assert (local.text_bytes, local.action_bytes) == (apart.text_bytes, apart.action_bytes) == (1024, 256)
@@ -197,9 +197,9 @@ def test_a_wrong_argument_is_named(trouble: str, workers: bool) -> None:
 
 def test_a_pool_of_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="num_envs is 0"):
-        make_pool(MEMORY, 0)
+        make_pool(RECALL, 0)
     with pytest.raises(UserError, match="timeout_s is 0"):
-        make_pool(MEMORY, 1, timeout_s=0)
+        make_pool(RECALL, 1, timeout_s=0)
 
 
 def test_what_an_environment_prints_never_reaches_the_pipe(
@@ -228,7 +228,7 @@ def test_the_workers_of_one_call_work_at_the_same_time(trouble: str, tmp_path: P
 
 
 def test_blank_images_hide_every_picture() -> None:
-    with make_pool(MEMORY, 1, blank_images=True, expert=True) as pool:
+    with make_pool(RECALL, 1, blank_images=True, expert=True) as pool:
         seen = play(pool, {0: 3})
     assert len({image for _, _, image, *_ in seen}) == 1
     assert set(np.frombuffer(seen[0][2], np.uint8)).isdisjoint({0, 127, 128})

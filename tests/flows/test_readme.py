@@ -23,9 +23,11 @@ BASELINES = sorted((ROOT / "configs" / "baselines").glob("*.yaml"))
 PROSE = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "plugins").glob("*/README.md")),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(ROOT.glob("envs/*/README.md")),
 ]
 HEAVY = ("fit", "validate", "collect")
+ENV_ID = re.compile(r"\w+/[\w-]+-v\d+")
 
 
 def _blocks(path: Path, *languages: str) -> Iterator[str]:
@@ -95,11 +97,21 @@ def test_a_command_shown_to_people_exists(
         config = yaml.safe_load(_parsed([verb, *rest], capsys, monkeypatch))
         assert config["model"]["backbone"]
         return
-    assert main([verb, "--help"]) == 0
+    assert main([*words, "--help"]) == 0
     shown = capsys.readouterr().out
-    if rest:
-        expected = "RUN" if rest[0].startswith("runs/") else rest[0]
-        assert re.search(rf"\b{re.escape(expected)}\b", shown), f"`vlmq {verb}` knows no {rest[0]}"
+    for place, word in enumerate(rest):
+        if place == 0 or word.startswith("--") or ENV_ID.fullmatch(word):
+            kind = _kind(verb, word)
+            assert re.search(rf"(?<![\w-]){re.escape(kind)}\b", shown), f"`vlmq {verb}` knows no {word}"
+
+
+def _kind(verb: str, word: str) -> str:
+    """How the help calls what a reader puts in; a word that is part of the command stands for itself."""
+    if word.startswith("runs/"):
+        return "RUN"
+    if ENV_ID.fullmatch(word):
+        return "ID"
+    return "NAME" if verb == "new-env" else word
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=lambda path: path.stem)

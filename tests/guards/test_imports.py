@@ -29,11 +29,17 @@ def test_import_contracts_are_kept(root: Path) -> None:
     [
         "vlmq",
         "vlmq.api",
+        "vlmq.api.contract",
+        "vlmq.api.testing",
         "vlmq.cli",
         "vlmq.configs",
         "vlmq.keys",
+        "vlmq.env.by_hand",
+        "vlmq.env.check",
+        "vlmq.env.facts",
         "vlmq.env.registry",
         "vlmq.env.pool",
+        "vlmq.env.scaffold",
         "vlmq.env.wrappers",
         "vlmq.data.schema",
         "vlmq.data.store",
@@ -72,22 +78,33 @@ def test_plugins_import_the_plugin_boundary_only(root: Path, files: list[Path]) 
 
 
 def test_the_core_names_no_plugin(root: Path, files: list[Path]) -> None:
-    """Neither a plugin's package nor a namespace of its ids occurs in vlmq/."""
+    """No plugin's package occurs in vlmq/, and no id of one; nor do those of our environments in the core's tests."""
+    packages, ids = _environments(root, files)
+    anyones = [r"\bvlmq_(?:env|model)_[a-z]\w*", r"\bvlmq-(?:env|model)-[a-z][\w-]*"]
+    assert _named(root, files, "vlmq", [*anyones, *ids]) == []
+    assert _named(root, files, "tests", [*packages, *ids]) == []
+
+
+def _environments(root: Path, files: list[Path]) -> tuple[list[str], list[str]]:
+    """Patterns of the packages of our environments, and of their ids."""
     patterns = ("envs/*/pyproject.toml", "plugins/*/pyproject.toml")
-    projects = [path for path in files if any(path.match(pattern) for pattern in patterns)]
-    assert projects
-    words = [r"\bvlmq_(?:env|model)_[a-z]\w*", r"\bvlmq-(?:env|model)-[a-z][\w-]*"]
-    for path in projects:
+    packages, ids = [], []
+    for path in [path for path in files if any(path.match(pattern) for pattern in patterns)]:
         project = tomllib.loads((root / path).read_text(encoding="utf-8"))["project"]
-        namespaces = project.get("entry-points", {}).get("vlmq.envs", {})
-        words += [rf"\b{re.escape(namespace)}/[A-Za-z]\w*" for namespace in namespaces]
-    named = [
+        for namespace, specs in project.get("entry-points", {}).get("vlmq.envs", {}).items():
+            packages += [rf"\b{re.escape(name)}\b" for name in (project["name"], specs.partition(":")[0])]
+            ids.append(rf"\b{re.escape(namespace)}/[A-Za-z]\w*")
+    assert packages
+    return packages, ids
+
+
+def _named(root: Path, files: list[Path], folder: str, words: list[str]) -> list[str]:
+    return [
         f"{path}: {found.group()}"
         for path in files
-        if path.parts[0] == "vlmq" and path.suffix == ".py"
+        if path.parts[0] == folder and path.suffix == ".py"
         for found in re.finditer("|".join(words), (root / path).read_text(encoding="utf-8"))
     ]
-    assert named == []
 
 
 def test_every_imported_library_is_a_declared_dependency(root: Path, files: list[Path]) -> None:

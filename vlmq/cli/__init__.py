@@ -5,6 +5,7 @@ Importing this package needs the standard library alone, so `vlmq --help` answer
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is done, 1 the machine (or vlmq) failed, 2 the user's input was wrong, 130 Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # what an environment says, or a file is called, may hold what this terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(args)
         sys.stdout.flush()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vlmq.cli.words import FLAG, VALUE, Wrong, asks_for_help, one_word, read
+
+if TYPE_CHECKING:
+    from vlmq.api.testing import Check, Report
 
 NEW_ENV_HELP = """\
 usage: vlmq new-env NAME [--into FOLDER]
@@ -69,29 +74,48 @@ def check(args: list[str]) -> int:
     given = read(args, "vlmq check", takes, {"--json": FLAG, "--seeds": VALUE, "--set": VALUE})
     env_id = one_word(given, "vlmq check", "one environment's ID", "`vlmq envs` lists them")
     seeds, settings = range(given.number("--seeds", 20, least=2)), given.settings()
-    own = {"env_id", "seeds", "cycles", "tell"} & set(settings)
-    if own:
-        raise Wrong(
-            f"--set cannot set {', '.join(sorted(own))}: the check has settings of these names itself."
-        )
+    from inspect import Parameter, signature
+
+    from vlmq.api.testing import check_env
+
+    parameters = signature(check_env).parameters.values()
+    own = {parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}
+    if own & set(settings):
+        taken = ", ".join(sorted(own & set(settings)))
+        raise Wrong(f"--set cannot set {taken}: the check has settings of these names itself.")
+    report = (_as_json if given.has("--json") else _as_text)(env_id, seeds, settings)
+    return 0 if report.ok else 2
+
+
+def _as_json(env_id: str, seeds: range, settings: Mapping[str, Any]) -> Report:
+    import json
     from contextlib import redirect_stdout
 
-    from vlmq.env.check import check as check_env
-    from vlmq.env.registry import find_spec
+    from vlmq.env.check import check
 
-    find_spec(env_id)  # an unknown id is answered before anything is printed
+    # an environment that prints must not spoil what a program reads
+    with redirect_stdout(sys.stderr):
+        report = check(env_id, seeds=seeds, **settings)
+    print(json.dumps(report.as_json(), indent=2))
+    return report
 
-    if given.has("--json"):
-        import json
 
-        # an environment that prints must not spoil what a program reads
-        with redirect_stdout(sys.stderr):
-            report = check_env(env_id, seeds=seeds, **settings)
-        print(json.dumps(report.as_json(), indent=2))
-        return 0 if report.ok else 2
-    print(f"{env_id}\n")
-    report = check_env(env_id, seeds=seeds, tell=lambda found: print(found.as_text(), flush=True), **settings)
+def _as_text(env_id: str, seeds: range, settings: Mapping[str, Any]) -> Report:
+    """A line for each check as soon as it is answered; those that could not be asked come last, by reason."""
+    from vlmq.env.check import check
+
+    skipped: dict[str, list[Check]] = {}
+
+    def tell(found: Check) -> None:
+        if found.status == "skipped":
+            skipped.setdefault(found.seen, []).append(found)
+        else:
+            print(found.as_text(), flush=True)
+
+    report = check(env_id, seeds=seeds, tell=tell, **settings)
+    for reason, checks in skipped.items():
+        print(checks[0].as_text() if len(checks) == 1 else f"skipped {len(checks)} checks: {reason}")
     print(f"\n{report.summary()}")
     if report.ok:
         print(f"Play it yourself: vlmq envs play {env_id}")
-    return 0 if report.ok else 2
+    return report

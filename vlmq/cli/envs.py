@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmq.cli.play import play
+from vlmq.cli.play import listed, play
 from vlmq.cli.words import VALUE, Verb, Wrong, asks_for_help, choose, one_word, print_table, read
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def _list(args: list[str]) -> int:
     rows = [(spec.id, plugin.distribution) for plugin in plugins for spec in plugin.specs]
     if rows:
         print_table(("environment", "comes with"), rows)
+    elif plugins:
+        print("Environments are installed here, and none can be used.")
     else:
         print("No environment is installed here. They come with packages: pip install vlmq-env-<name>")
     for plugin in plugins:
@@ -92,10 +94,10 @@ def _show(args: list[str]) -> int:
     from vlmq.env.by_hand import ByHand, declared_in
 
     spec, plugin = registry.find_spec(env_id), registry.plugin_of(env_id)
-    metadata = registry.metadata_of(env_id)
-    creator = facts.maker(spec)
-    declared, spaces, reason = declared_in(metadata), {}, None
-    first: Moment | None = None
+    if settings:
+        registry.check_arguments(spec, settings)
+    declared, spaces, reason = declared_in(registry.metadata_of(env_id)), {}, ""
+    creator, first = facts.maker(spec), None
     try:
         with ByHand(env_id, settings) as env:
             declared, spaces = env.declared, facts.of_spaces(env.shape)
@@ -109,20 +111,24 @@ def _show(args: list[str]) -> int:
     if plugin.unavailable is not None:
         print(f"\nIt cannot run on this machine: {plugin.unavailable}")
     if first is None:
+        if settings or given.has("--png"):  # what was asked for was more than the facts
+            raise Wrong(f"no picture and no text: {reason}")
         print(f"\nNo picture and no text: {reason}")
-        if given.has("--png"):
-            raise Wrong(f"no picture was written: '{env_id}' could not be played here.")
         return 0
+    _print_start(first, seed)
+    if given.has("--png"):
+        _write_picture(first, env_id, given.text("--png", ""))
+    if reason:  # it played, and could not be closed
+        raise Wrong(reason)
+    print(f"\nPlay it yourself: vlmq envs play {env_id}")
+    return 0
+
+
+def _print_start(first: Moment, seed: int) -> None:
     print(f"\nHow the episode of seed {seed} begins:\n")
     print(textwrap.indent(first.observation.text, "  | ", lambda line: True))
     if first.legal_actions is not None:
-        print(
-            f"\n  legal actions: {textwrap.shorten('   '.join(first.legal_actions), 400, placeholder=' ...')}"
-        )
-    if given.has("--png"):
-        _write_picture(first, env_id, given.text("--png", ""))
-    print(f"\nPlay it yourself: vlmq envs play {env_id}")
-    return 0
+        print(f"\n{textwrap.indent(listed(first.legal_actions), '  ')}")
 
 
 def _print_facts(found: dict[str, str]) -> None:

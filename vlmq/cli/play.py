@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -54,9 +55,9 @@ def play(args: list[str]) -> int:
     seed, settings = given.number("--seed", 0), given.settings()
     if given.has("--draw") and given.has("--no-draw"):
         raise Wrong("--draw and --no-draw are opposites; give one of them.")
-    for stream in (sys.stdin, sys.stdout):
-        # whatever is typed or shown, half a character included, must not end the game
-        stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # whatever is typed, half a character included, must not end the game
+        sys.stdin.reconfigure(errors="surrogateescape")
     from vlmq.env.by_hand import ByHand
 
     with ByHand(env_id, settings) as env:

@@ -124,7 +124,8 @@ def one_word(given: Given, verb: str, what: str, more: str) -> str:
         Wrong: there is none, or there are several.
     """
     if len(given.words) != 1:
-        raise Wrong(f"`{verb}` takes {what}; {more}.")
+        got = f", and got {' and '.join(map(repr, given.words))}" if given.words else ""
+        raise Wrong(f"`{verb}` takes {what}{got}; {more}.")
     return given.words[0]
 
 

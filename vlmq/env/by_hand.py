@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -64,7 +65,9 @@ class ByHand:
         try:
             self.shape: Shape = check_spaces(env_id, self._env)
         except UserError:
-            self.close()
+            # why it is of no use is what somebody wants to read
+            with suppress(PluginError):
+                self.close()
             raise
 
     @property

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vlmq.api.testing import CYCLES, SEEDS, Check, Report, check_env
-from vlmq.env.registry import find_spec
+from vlmq.env.registry import check_arguments, find_spec
 
 
 def check(
     env_id: str,
+    /,
     *,
     seeds: Sequence[int] = SEEDS,
     cycles: int = CYCLES,
@@ -27,6 +28,10 @@ def check(
         kwargs: the environment's own arguments.
 
     Raises:
-        PluginError: the id is unknown (the nearest names are given), or its plugin is quarantined.
+        PluginError: the id is unknown (the nearest names are given), its plugin is quarantined, or it has no
+            argument of such a name. Everything else that is wrong stands in the report.
     """
-    return check_env(find_spec(env_id), seeds=seeds, cycles=cycles, tell=tell, **kwargs)
+    spec = find_spec(env_id)
+    if kwargs:
+        check_arguments(spec, kwargs)
+    return check_env(spec, seeds=seeds, cycles=cycles, tell=tell, **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from gymnasium.envs.registration import EnvSpec, load_env_creator
@@ -40,8 +41,8 @@ def of_spaces(shape: Shape) -> dict[str, str]:
 
 def of_declaration(declared: Mapping[str, Any]) -> dict[str, str]:
     """What it declares in its metadata."""
-    found = {}
-    for name in [*(name for name in _LABELS if name in declared), *(set(declared) - set(_LABELS))]:
+    found, order = {}, {name: place for place, name in enumerate(_LABELS)}
+    for name in sorted(declared, key=lambda name: order.get(name, len(order))):
         found[_LABELS.get(name, str(name).replace("_", " "))] = _in_words(name, declared[name])
     return found
 
@@ -71,12 +72,15 @@ def purpose(creator: object) -> str:
 
 def _defaults(creator: Callable[..., Any]) -> dict[str, Any]:
     """The arguments of what makes it. A class that passes **kwargs on takes those of its bases, too."""
-    makers: list[Callable[..., Any]] = [creator]
+    calls: list[Callable[..., Any]] = [creator]
     if isinstance(creator, type):
-        makers = [vars(cls)["__init__"] for cls in creator.__mro__[:-1] if "__init__" in vars(cls)]
+        calls = [vars(cls)["__init__"] for cls in creator.__mro__[:-1] if "__init__" in vars(cls)]
     found: dict[str, Any] = {}
-    for maker in makers:
-        parameters = list(inspect.signature(maker).parameters.values())
+    for call in calls:
+        try:
+            parameters = list(inspect.signature(call).parameters.values())
+        except (TypeError, ValueError):  # written in C: it does not say what it takes
+            break
         for parameter in parameters[1:] if isinstance(creator, type) else parameters:
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 found.setdefault(parameter.name, parameter.default)
@@ -86,8 +90,9 @@ def _defaults(creator: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _in_words(name: str, value: object) -> str:
-    if name == "reward_range" and isinstance(value, (tuple, list)) and len(value) == 2:
-        return f"{value[0]:g} to {value[1]:g}"
+    parts = list(value) if isinstance(value, (tuple, list)) else []
+    if name == "reward_range" and len(parts) == 2 and all(isinstance(end, Real) for end in parts):
+        return f"{parts[0]:g} to {parts[1]:g}"
     if name == "requirements" and not value:
         return "nothing beyond its package"
     if name in ("chance_level", "expert_success") and isinstance(value, (int, float)):
@@ -100,7 +105,6 @@ def _in_words(name: str, value: object) -> str:
             f"{needs}: `{command}`" if needs and command else ", ".join(f"{k}: {v}" for k, v in value.items())
         )
     if isinstance(value, (tuple, list)):
-        return (", " if all(isinstance(part, str) and len(part) < 40 for part in value) else "; ").join(
-            _in_words("", part) for part in value
-        ) or "none"
+        short = all(isinstance(part, str) and len(part) < 40 for part in parts)
+        return (", " if short else "; ").join(_in_words("", part) for part in parts) or "none"
     return str(value)

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from vlmq.api import Observation, PluginError, UserError
+from vlmq.api.contract import Shape
 from vlmq.env import registry
 from vlmq.env.slot import Slot, Step, failed
 from vlmq.env.worker import CLOSE_TIMEOUT_S, Worker, WorkerDied
-from vlmq.env.wrappers import Shape
 
 __all__ = ["Pool", "Step", "make_pool"]
 

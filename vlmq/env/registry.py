@@ -143,7 +143,7 @@ def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
 def build(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     """Make one environment of a spec that is already found. See `make`."""
-    _check_arguments(spec, _creator(spec), kwargs)
+    check_arguments(spec, kwargs)
     try:
         return gymnasium.make(spec, disable_env_checker=True, **kwargs)
     except UserError:
@@ -153,6 +153,31 @@ def build(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
         said = error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
         given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
         raise PluginError(f"'{spec.id}' cannot be built with {given}: {one_line(said)}") from error
+
+
+def check_arguments(spec: EnvSpec, kwargs: Mapping[str, Any]) -> None:
+    """Compare the names of keyword arguments with those that the constructor takes; nothing is made.
+
+    Raises:
+        PluginError: there is no argument of such a name, one is missing, or the module does not import.
+    """
+    try:
+        signature = inspect.signature(_creator(spec))
+    except (TypeError, ValueError):  # a class written in C has none: then the constructor itself must speak
+        return
+    parameters = signature.parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes = ", ".join(names) or "none"
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in kwargs:
+            if name not in names:
+                near = _did_you_mean(difflib.get_close_matches(name, names, n=1))
+                raise PluginError(f"'{spec.id}' has no argument '{name}'; {near}its arguments are: {takes}.")
+    for parameter in parameters:
+        name = parameter.name
+        required = name in names and parameter.default is parameter.empty
+        if required and name not in kwargs and name not in spec.kwargs:
+            raise PluginError(f"'{spec.id}' needs the argument '{name}'; its arguments are: {takes}.")
 
 
 def one_line(error: BaseException) -> str:
@@ -275,26 +300,6 @@ def _creator(spec: EnvSpec) -> Callable[..., Any]:
         said = one_line(error)
         raise PluginError(f"'{spec.id}' cannot be built: {spec.entry_point} gives {said}") from error
     return creator
-
-
-def _check_arguments(spec: EnvSpec, creator: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
-    try:
-        signature = inspect.signature(creator)
-    except (TypeError, ValueError):  # a class written in C has none: then the constructor itself must speak
-        return
-    parameters = signature.parameters.values()
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    takes = ", ".join(names) or "none"
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for name in kwargs:
-            if name not in names:
-                near = _did_you_mean(difflib.get_close_matches(name, names, n=1))
-                raise PluginError(f"'{spec.id}' has no argument '{name}'; {near}its arguments are: {takes}.")
-    for parameter in parameters:
-        name = parameter.name
-        required = name in names and parameter.default is parameter.empty
-        if required and name not in kwargs and name not in spec.kwargs:
-            raise PluginError(f"'{spec.id}' needs the argument '{name}'; its arguments are: {takes}.")
 
 
 def _did_you_mean(near: list[str], suffix: str = "") -> str:

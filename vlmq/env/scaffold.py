@@ -14,7 +14,7 @@ from pathlib import Path
 from vlmq.api import UserError
 from vlmq.api.contract import ENTRY_POINT_GROUP
 
-LONGEST_NAME = 30
+LONGEST_NAME = 28
 """Letters of a name: with a longer one the lines of the new package outgrow what its style allows."""
 
 # What belongs to the template; its folder in a checkout also holds what tools leave there.

@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 
 from vlmq import api
 from vlmq.api import Observation, UserError
+from vlmq.api.contract import Shape
 from vlmq.env import registry
 from vlmq.env.slot import Slot, Step
-from vlmq.env.wrappers import Shape
 
 CLOSE_TIMEOUT_S = 3.0
 """How long an environment may take over `close` before it is killed."""

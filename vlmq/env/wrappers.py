@@ -1,7 +1,4 @@
-"""What stands between an environment and the framework: the blank picture.
-
-The contract that is checked at every turn is `vlmq.api.contract`.
-"""
+"""What may stand between an environment and the framework: the blank picture."""
 
 from __future__ import annotations
 
@@ -10,9 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vlmq.api.contract import BLANK_LEVEL, Shape
-
-__all__ = ["BLANK_LEVEL", "BlankImage", "Shape"]
+from vlmq.api.contract import BLANK_LEVEL
 
 
 class BlankImage(gymnasium.ObservationWrapper[dict[str, Any], str, dict[str, Any]]):

@@ -1,4 +1,4 @@
-"""What every environment owes the framework: the same checks as `vlmq check example/Memory-v0`."""
+"""What every environment owes the framework: the same checks as `vlmq check`."""
 
 from vlmq.api.testing import EnvContract
 

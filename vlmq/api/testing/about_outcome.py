@@ -50,7 +50,8 @@ def expert_solves(subject: Subject) -> str:
     wins = sum(record.success for record in records)
     declared = float(subject.declared.get("expert_success", 1.0))
     said = f"success in {wins} of {len(records)} episodes"
-    if wilson(wins, len(records))[1] < declared or (declared == 1.0 and wins < len(records)):
+    always = declared == 1.0
+    if wins < len(records) if always else wilson(wins, len(records))[1] < declared:
         lost = next(record.seed for record in records if not record.success)
         raise Fault(
             f"the expert's {said}; not with seed {lost}",
