@@ -1,13 +1,13 @@
 """Environment turns to the same success: own play from the same supervised start, AFSFT against PPO.
 
-    python benchmarks/online.py --methods grid --seeds 1          # PPO's 12 settings, once each
-    python benchmarks/online.py --methods afsft ppo_token-0.1-8 --seeds 1 2 3 4 5
+    python benchmarks/online.py --methods grid --seeds 1          # AFSFT's 3 settings and PPO's 18, once each
+    python benchmarks/online.py --methods afsft-40 ppo_reply-0.3-8 --seeds 1 2 3 4 5
 
-Every run of a seed fine-tunes on the same random data without a critic (the quickstart's warm-up) to the same weights,
-then plays, and stops once an evaluation reaches the success asked for, or after so many rounds of play. A setting of
-PPO is named objective-rate-epochs: the factor on the learning rate, and the updates on each round. AFSFT keeps drawing
-half of each batch from the offline data, so its turns are counted with and without those. Rows are appended to the CSV
-as runs end.
+Every run of a seed fine-tunes on the same few random episodes without a critic (the quickstart's warm-up) to the same
+weights, then plays, and stops once an evaluation reaches the success asked for, or after so many rounds of play. The
+last number of a name is the updates on each round; PPO's other one is the factor on the learning rate. AFSFT keeps
+drawing half of each batch from the offline data, so turns are counted with and without those. Rows are appended to the
+CSV as runs end.
 """
 
 from __future__ import annotations
@@ -30,17 +30,20 @@ FIELDS = (
     "updates", "minutes",
 )  # fmt: skip
 WARMUP = 320
-"""Updates without a critic: evaluations every 4 rounds of 4, 8 or 10 updates fit in."""
-WARMUP = 320
-"""Updates without a critic: evaluations every 4 rounds of 4, 8 or 10 updates fit in."""
-OBJECTIVES, RATES, EPOCHS = ("ppo_token", "ppo_reply"), (0.03, 0.1, 0.3), (4, 8)
-GRID = [f"{objective}-{rate:g}-{epochs}" for objective, rate, epochs in product(OBJECTIVES, RATES, EPOCHS)]
+"""Updates without a critic; the evaluations, every 4 rounds of play, fit in."""
+OFFLINE = 200
+"""Episodes of random play, from which everybody learns the form of a reply."""
+OBJECTIVES, RATES, EPOCHS = ("ppo_token", "ppo_reply"), (0.1, 0.3, 1.0), (4, 8, 16)
+GRID = [
+    *(f"afsft-{updates}" for updates in (10, 20, 40)),
+    *(f"{objective}-{rate:g}-{epochs}" for objective, rate, epochs in product(OBJECTIVES, RATES, EPOCHS)),
+]
 
 
 def main() -> None:
     """Run what is missing, then print how many turns each method took."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=["afsft", *GRID], choices=["grid", "afsft", *GRID])
+    parser.add_argument("--methods", nargs="+", default=["grid"], choices=["grid", *GRID])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--success", type=float, default=0.9, help="at which a run stops")
     parser.add_argument("--rounds", type=int, default=100, help="of own play at most; a multiple of 4")
@@ -61,11 +64,12 @@ def configuration(method: str, success: float, rounds: int) -> Changes:
     online = config["data"]["online"]
     warmup = {**config["model"]["phases"][0], "critic": False, "updates": WARMUP}
     phase: Changes = {"filter": "binary", "margin": -0.03, "online": 0.5}
-    if method != "afsft":
-        objective, rate, epochs = method.split("-")
-        merge(config, yaml.safe_load((BASELINES / f"{objective}.yaml").read_text(encoding="utf-8")))
-        phase = {**config["model"]["phases"][1], "learning_rate": float(rate)}
-        online["every"] = int(epochs)
+    name, *rate, updates = method.split("-")
+    if rate:
+        merge(config, yaml.safe_load((BASELINES / f"{name}.yaml").read_text(encoding="utf-8")))
+        phase = {**config["model"]["phases"][1], "learning_rate": float(rate[0])}
+    online["every"] = int(updates)
+    config["data"]["collect"]["episodes"] = OFFLINE
     phase |= {"name": "play", "updates": rounds * online["every"], "stop_at_success": success}
     config["model"]["phases"] = [warmup, phase]
     config["trainer"] |= {"val_check_interval": 4 * online["every"], "enable_progress_bar": False}

@@ -211,7 +211,10 @@ def _check(phases: Sequence[Phase]) -> None:
                 f"{where}: observed is {phase.observed}; it is a share of the advantage, from 0 to 1, and only a "
                 "filter that asks the critic knows one."
             )
-        for name, weight in (("thought_weight", phase.thought_weight), ("critic_weight", phase.critic_weight)):
+        for name, weight in (
+            ("thought_weight", phase.thought_weight),
+            ("critic_weight", phase.critic_weight),
+        ):
             if weight < 0.0:
                 raise UserError(f"{where}: {name} is {weight}; a weight is 0 or more.")
         if phase.temperature <= 0.0:
