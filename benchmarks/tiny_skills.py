@@ -4,8 +4,8 @@
     python benchmarks/tiny_skills.py pkg:vlmq_model_tiny           # shipped weights, or any model directory
 
 Pictures are drawn from the curriculum's `test` split, which shares no draw with training. In dialogues the last
-question counts; the answers before it are the true ones. With `--export DIR` the model is also written as a plain
-Hugging Face directory.
+question counts; the answers before it are the true ones. The skills are those of the model's own version, which its
+vocabulary tells. With `--export DIR` the model is also written as a plain Hugging Face directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from vlmq_model_tiny.curriculum import SKILLS, Curriculum
+from vlmq_model_tiny.curriculum import SKILLS_OF, Curriculum
+from vlmq_model_tiny.vocabulary import SIZES
 
 import vlmq
 from vlmq.data.batch import context_row
@@ -25,21 +26,26 @@ from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.encode import Encoder
 from vlmq.report.stats import wilson
 
+MAX_REPLY = 32
+"""Tokens of the longest answer and some more."""
+BATCH = 100
+
 
 def main() -> None:
     """Print a table of accuracies."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="a run's folder, a model directory, or pkg:module")
     parser.add_argument("--episodes", type=int, default=500, help="questions of each skill")
-    parser.add_argument("--skills", nargs="+", default=list(SKILLS))
+    parser.add_argument("--skills", nargs="+", help="some of the skills; all if none is named")
     parser.add_argument("--export", type=Path, help="write the model as a Hugging Face directory")
     parser.add_argument("--json", type=Path, help="write the accuracies here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     backbone, encoder = _load(arguments)
+    version = next(version for version, size in SIZES.items() if size == len(encoder.tokenizer))
     results = {}
-    for skill in arguments.skills:
-        right = accuracy(backbone, encoder, skill, arguments.episodes)
+    for skill in arguments.skills or SKILLS_OF[version]:
+        right = accuracy(backbone, encoder, skill, arguments.episodes, version)
         interval = wilson(right, arguments.episodes)
         results[skill] = interval.value
         print(
@@ -49,13 +55,13 @@ def main() -> None:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def accuracy(backbone: Backbone, encoder: Encoder, skill: str, episodes: int, batch: int = 100) -> int:
+def accuracy(backbone: Backbone, encoder: Encoder, skill: str, episodes: int, version: int) -> int:
     """How many of a skill's test questions are answered word for word."""
-    curriculum = Curriculum(split="test", skills=(skill,))
-    sampling = Sampling(8, 0.0, encoder.end_id, encoder.pad_id, encoder.banned_ids)
+    curriculum = Curriculum(split="test", skills=(skill,), version=version)
+    sampling = Sampling(MAX_REPLY, 0.0, encoder.end_id, encoder.pad_id, encoder.banned_ids)
     right = 0
-    for start in range(0, episodes, batch):
-        asked = [curriculum.episode(index) for index in range(start, min(episodes, start + batch))]
+    for start in range(0, episodes, BATCH):
+        asked = [curriculum.episode(index) for index in range(start, min(episodes, start + BATCH))]
         rows = []
         for episode in asked:
             segments = [encoder.prompt(t.observation, first=i == 0) for i, t in enumerate(episode.turns)]

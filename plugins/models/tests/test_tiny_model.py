@@ -14,19 +14,25 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from vlmq_model_tiny import WEIGHTS
 from vlmq_model_tiny.build import IMAGE_TOKENS, POSITION_SPREAD, build, build_config, build_model
 from vlmq_model_tiny.curriculum import Curriculum
-from vlmq_model_tiny.vocabulary import SPECIAL_TOKENS, build_tokenizer
+from vlmq_model_tiny.vocabulary import SIZES, SPECIAL_TOKENS, build_tokenizer
 
-MAX_PARAMETERS = 1_000_000
-MAX_BYTES = 4_500_000
+LIMITS = {1: (200_000, 1_000_000, 4_500_000), 2: (1_000_000, 2_000_000, 20_000_000)}
+"""Parameters at least and at most, and bytes at most, by version."""
 
 
-@pytest.fixture(scope="module", params=["built", "shipped"])
+@pytest.fixture(scope="module", params=["built", "shipped", "second"])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "shipped":
         return WEIGHTS
     path = tmp_path_factory.mktemp("model") / "untrained"
-    build(path)
+    build(path, version=2 if request.param == "second" else 1)
     return path
+
+
+@pytest.fixture(scope="module")
+def version(loaded: tuple[Any, Any]) -> int:
+    """Of the loaded model, by the size of its vocabulary."""
+    return {size: version for version, size in SIZES.items()}[len(loaded[1].tokenizer)]
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +73,9 @@ def _question(processor: Any, text: str) -> str:
     return prompt
 
 
-def test_every_answer_survives_tokenising(loaded: tuple[Any, Any]) -> None:
+def test_every_answer_survives_tokenising(loaded: tuple[Any, Any], version: int) -> None:
     tokenizer = loaded[1].tokenizer
-    curriculum = Curriculum(split="test")
+    curriculum = Curriculum(split="test", version=version)
     for index in range(500):
         for turn in curriculum.episode(index).turns:
             for text in (turn.reply, turn.observation.text):
@@ -171,9 +177,10 @@ def test_the_picture_reaches_the_answer(loaded: tuple[Any, Any]) -> None:
     assert (logits[0] - logits[1]).abs().max() > 0.1
 
 
-def test_directory_and_parameter_limits(directory: Path, loaded: tuple[Any, Any]) -> None:
-    assert 200_000 <= sum(p.numel() for p in loaded[0].parameters()) <= MAX_PARAMETERS
-    assert sum(os.path.getsize(path) for path in directory.iterdir()) <= MAX_BYTES
+def test_directory_and_parameter_limits(directory: Path, loaded: tuple[Any, Any], version: int) -> None:
+    fewest, most, most_bytes = LIMITS[version]
+    assert fewest <= sum(p.numel() for p in loaded[0].parameters()) <= most
+    assert sum(os.path.getsize(path) for path in directory.iterdir()) <= most_bytes
     assert loaded[0].config.text_config.max_position_embeddings >= 1024
     needed = {
         "config.json",
@@ -185,6 +192,11 @@ def test_directory_and_parameter_limits(directory: Path, loaded: tuple[Any, Any]
     assert needed <= {path.name for path in directory.iterdir()}
 
 
+def test_the_shipped_tokenizer_is_the_first_versions() -> None:
+    shipped = AutoProcessor.from_pretrained(WEIGHTS, backend="pil").tokenizer
+    assert shipped.get_vocab() == build_tokenizer().get_vocab()
+
+
 def test_special_tokens_have_fixed_ids(loaded: tuple[Any, Any]) -> None:
     model, processor = loaded
     assert processor.tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == list(range(len(SPECIAL_TOKENS)))
@@ -193,12 +205,14 @@ def test_special_tokens_have_fixed_ids(loaded: tuple[Any, Any]) -> None:
     assert len(processor.tokenizer) == model.config.text_config.vocab_size
 
 
-def test_every_matrix_starts_with_a_spread_fit_for_its_width() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_matrix_starts_with_a_spread_fit_for_its_width(version: int) -> None:
     """0.02, the usual spread, leaves a model this narrow blind; see `build_config`."""
-    model = build_model(build_config(build_tokenizer()))
-    spread = model.config.text_config.initializer_range
-    assert 0.07 <= spread <= 0.13
+    model = build_model(build_config(build_tokenizer(version), version))
     for name, parameter in model.named_parameters():
+        tower = model.config.vision_config if "vision" in name else model.config.text_config
+        spread = tower.initializer_range
+        assert 0.07 <= spread <= 0.13
         if "position" in name:
             assert parameter.std().item() == pytest.approx(POSITION_SPREAD, rel=0.1)
         elif parameter.ndim >= 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,6 +28,24 @@ IMAGE_TOKENS = (SIDE // PATCH // SHUFFLE) ** 2
 MAX_POSITIONS = 2048
 POSITION_SPREAD = 0.5
 """Initial spread of the patch positions: a patch's pixels amount to about 1 and would drown less."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Widths and layers; the inner layers of the vision tower are 3 times as wide, of the text side 2.5 times."""
+
+    vision_width: int
+    vision_layers: int
+    text_width: int
+    text_layers: int
+    heads: int = 4
+
+
+ARCHITECTURES = {
+    1: Architecture(vision_width=64, vision_layers=2, text_width=64, text_layers=3),
+    2: Architecture(vision_width=128, vision_layers=4, text_width=96, text_layers=4),
+}
+"""By version of the model. The second sees more; what an answer costs depends on its text side, which stays small."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -55,39 +74,32 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
     return Idefics3Processor(pictures, tokenizer, image_seq_len=IMAGE_TOKENS, chat_template=CHAT_TEMPLATE)
 
 
-def build_config(
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    width: int = 64,
-    vision_layers: int = 2,
-    text_layers: int = 3,
-    heads: int = 4,
-) -> Idefics3Config:
-    """The architecture.
+def build_config(tokenizer: PreTrainedTokenizerFast, version: int = 1) -> Idefics3Config:
+    """The architecture of a version.
 
     The initial spread of all weights is about 1/sqrt(width): the usual 0.02 is meant for widths of 768 and
     more, and a model this narrow would not learn to see with it.
     """
-    spread = 0.8 * width**-0.5
+    chosen = ARCHITECTURES[version]
     vision = Idefics3VisionConfig(
-        hidden_size=width,
-        intermediate_size=3 * width,
-        num_hidden_layers=vision_layers,
-        num_attention_heads=heads,
+        hidden_size=chosen.vision_width,
+        intermediate_size=3 * chosen.vision_width,
+        num_hidden_layers=chosen.vision_layers,
+        num_attention_heads=chosen.heads,
         image_size=SIDE,
         patch_size=PATCH,
-        initializer_range=spread,
+        initializer_range=_spread(chosen.vision_width),
     )
     text = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=5 * width // 2,
-        num_hidden_layers=text_layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        hidden_size=chosen.text_width,
+        intermediate_size=5 * chosen.text_width // 2,
+        num_hidden_layers=chosen.text_layers,
+        num_attention_heads=chosen.heads,
+        num_key_value_heads=chosen.heads,
         max_position_embeddings=MAX_POSITIONS,
         rms_norm_eps=1e-5,
-        initializer_range=spread,
+        initializer_range=_spread(chosen.text_width),
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -102,7 +114,7 @@ def build_config(
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    config.initializer_range = spread
+    config.initializer_range = _spread(chosen.text_width)
     return config
 
 
@@ -120,11 +132,11 @@ def build_model(config: Idefics3Config, seed: int = 0) -> Idefics3ForConditional
     return model
 
 
-def build(directory: Path, seed: int = 0) -> None:
+def build(directory: Path, seed: int = 0, version: int = 1) -> None:
     """Write an untrained model and its processor, as `AutoModelForImageTextToText` loads them."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(version)
     build_processor(tokenizer).save_pretrained(directory)
-    build_model(build_config(tokenizer), seed).save_pretrained(directory)
+    build_model(build_config(tokenizer, version), seed).save_pretrained(directory)
 
 
 def main() -> None:
@@ -132,9 +144,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the untrained tiny model, from configuration alone.")
     parser.add_argument("directory", type=Path, help="where to write it")
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
+    parser.add_argument(
+        "--version", type=int, choices=ARCHITECTURES, default=1, help="of the model; 1 is the one that ships"
+    )
     arguments = parser.parse_args()
-    build(arguments.directory, arguments.seed)
-    print(f"wrote an untrained model to {arguments.directory}")
+    build(arguments.directory, arguments.seed, arguments.version)
+    print(f"wrote an untrained model of version {arguments.version} to {arguments.directory}")
+
+
+def _spread(width: int) -> float:
+    return float(0.8 * width**-0.5)
 
 
 if __name__ == "__main__":

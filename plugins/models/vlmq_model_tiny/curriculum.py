@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from random import Random
+from typing import Any
 
 from vlmq.api import Episode, Observation, Turn, UserError
-from vlmq_model_tiny import number_scenes, shape_scenes, symbol_scenes
-from vlmq_model_tiny.scene import Exchange, NumberScene, Scene
+from vlmq_model_tiny import (
+    card_scenes,
+    copy_scenes,
+    grid_scenes,
+    number_scenes,
+    panel_scenes,
+    plan_scenes,
+    shape_scenes,
+    symbol_scenes,
+    widget_scenes,
+)
+from vlmq_model_tiny.scene import Exchange, Family, NumberScene, Scene
 
 SPLITS = ("train", "validation", "test")
 
@@ -29,18 +40,67 @@ _OTHERS: dict[str, tuple[Scene, float]] = {
     "echo": (symbol_scenes.echo, 1.0),
     "memory": (shape_scenes.memory, 3.0),
 }
-_SHARES = {name: share for name, (_, share) in (_NUMBERS | _OTHERS).items()}
+_WORDS: dict[str, tuple[Scene, float]] = {
+    "icons": (panel_scenes.icons, 14.0),
+    "copying": (copy_scenes.copying, 8.0),
+    "picking": (copy_scenes.picking, 8.0),
+    "composing": (copy_scenes.composing, 10.0),
+    "framing": (copy_scenes.framing, 8.0),
+}
+"""Of the second version, asked one question at a time."""
+_TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
+    (
+        card_scenes.FAMILY,
+        {"card_rank": 7.0, "card_suit": 4.0, "card_sum": 5.0, "card_best": 5.0, "card_writing": 3.0},
+    ),
+    (
+        grid_scenes.FAMILY,
+        {"grid_cell": 6.0, "grid_where": 7.0, "grid_front": 5.0, "grid_way": 7.0, "grid_seen": 4.0},
+    ),
+    (
+        plan_scenes.FAMILY,
+        {
+            "plan_frame": 6.0,
+            "plan_name": 6.0,
+            "plan_cover": 4.0,
+            "plan_content": 6.0,
+            "plan_find": 5.0,
+            "plan_command": 7.0,
+        },
+    ),
+    (panel_scenes.FAMILY, {"panel_hand": 5.0, "panel_badge": 5.0}),
+    (
+        widget_scenes.FAMILY,
+        {
+            "widget_where": 4.0,
+            "widget_number": 5.0,
+            "widget_tick": 3.0,
+            "widget_field": 3.0,
+            "widget_click": 5.0,
+        },
+    ),
+)
+"""Of the second version: with dialogues, several questions about each picture."""
+_FAMILIES = {name: family for family, shares in _TALKS for name in shares}
+_SCENES = _OTHERS | _WORDS
+_SHARES = {name: share for name, (_, share) in (_NUMBERS | _SCENES).items()}
+_SHARES |= {name: share for _, shares in _TALKS for name, share in shares.items()}
+_QUESTIONS = 4
+"""Questions about one picture of a family, where dialogues are wanted."""
 _PAIRS = ("stacked", "read_pair", "compare", "arithmetic")
 """Skills that a dialogue about one picture of two numbers teaches together."""
 _DIGITS = ("read_digit", *_PAIRS)
 """Skills that can do with one-digit numbers, and so start the curriculum."""
 
 SKILLS = (*_NUMBERS, *_OTHERS)
-"""Names of the skills; an episode's `source` is one of them."""
+"""Names of the first version's skills; an episode's `source` is one of them."""
+
+SKILLS_OF = {1: SKILLS, 2: (*SKILLS, *_WORDS, *_FAMILIES)}
+"""Names of the skills by version of the curriculum; the second one's contain the first one's."""
 
 
 class CurriculumError(UserError):
-    """The curriculum was asked for a split or a skill that it does not have."""
+    """The curriculum was asked for a version, a split or a skill that it does not have."""
 
 
 class Curriculum:
@@ -50,11 +110,13 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
-        dialogues: ask three to six questions about each picture of two numbers: more to learn from one look.
-        block: with dialogues, this many consecutive episodes are all dialogues or none is, so that a batch
-            of them wastes little on padding.
+        dialogues: ask several questions about each picture of two numbers, cards, a grid, a plan, a panel or
+            widgets: more to learn from one look.
+        block: with dialogues, this many consecutive episodes are all dialogues of one kind or none is, so that
+            a batch of them wastes little on padding.
         narrow: the first so many episodes show plain digits near the middle, and nothing else.
         widen: over the next so many, numbers come to vary in everything, and the other skills enter.
+        version: of the curriculum, a key of `SKILLS_OF`.
     """
 
     def __init__(
@@ -66,14 +128,20 @@ class Curriculum:
         block: int = 48,
         narrow: int = 0,
         widen: int = 0,
+        version: int = 1,
     ) -> None:
+        if version not in SKILLS_OF:
+            raise CurriculumError(
+                f"version {version} is unknown: choose one of {', '.join(map(str, SKILLS_OF))}"
+            )
         if split not in SPLITS:
             raise CurriculumError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
-        chosen = SKILLS if skills is None else tuple(skills)
-        unknown = [name for name in chosen if name not in SKILLS]
+        known = SKILLS_OF[version]
+        chosen = known if skills is None else tuple(skills)
+        unknown = [name for name in chosen if name not in known]
         if unknown or not chosen:
             wrong = f"skill {unknown[0]!r} is unknown" if unknown else "no skill is named"
-            raise CurriculumError(f"{wrong}: choose from {', '.join(SKILLS)}")
+            raise CurriculumError(f"{wrong}: choose from {', '.join(known)}")
         self.seed = seed
         self.split = split
         self.skills = chosen
@@ -83,7 +151,7 @@ class Curriculum:
         self.widen = widen
 
     def episode(self, index: int) -> Episode:
-        """The episode with this index; most have one turn, "memory" two to four, a dialogue three to six."""
+        """The episode with this index; most have one turn, "memory" two to four, a dialogue up to six."""
         rng = self._stream(str(index))
         variation = min(1.0, max(0.0, (index - self.narrow) / self.widen)) if self.widen else 1.0
         skill, exchanges = self._draw(index, rng, variation)
@@ -105,11 +173,14 @@ class Curriculum:
             first = self._choose(self._stream(f"block {index // self.block}"), skills, variation)
             if first in _PAIRS:
                 return first, number_scenes.pair_dialogue(rng, variation)
-            skills = tuple(name for name in skills if name not in _PAIRS)
+            talks = first in _FAMILIES
+            skills = tuple(name for name in skills if name not in _PAIRS and (name in _FAMILIES) == talks)
         skill = self._choose(rng, skills, variation)
         if skill in _NUMBERS:
             return skill, _NUMBERS[skill][0](rng, variation)
-        return skill, _OTHERS[skill][0](rng)
+        if skill in _FAMILIES:
+            return skill, _FAMILIES[skill].dialogue(rng, skill, _QUESTIONS if self.dialogues else 1)
+        return skill, _SCENES[skill][0](rng)
 
     def _choose(self, rng: Random, skills: tuple[str, ...], variation: float) -> str:
         """One of the skills; those that need the whole variation are rarer without it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,43 @@ Scene = Callable[[Random], list[Exchange]]
 
 NumberScene = Callable[[Random, float], list[Exchange]]
 """A scene that can be drawn with less variation: from 0, as plain as can be, to 1, whatever may occur."""
+
+Sight = TypeVar("Sight")
+"""What a picture of a family shows, as values that questions are answered from."""
+
+Pair = tuple[str, str]
+"""A question and its answer."""
+
+MOST_DRAWS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Family(Generic[Sight]):
+    """Skills that ask about the same kind of picture.
+
+    Attributes:
+        draw: a picture, and what it shows.
+        askers: by skill; None where the picture does not allow that question.
+    """
+
+    draw: Callable[[Random], tuple[Sight, NDArray[np.uint8]]]
+    askers: Mapping[str, Callable[[Random, Sight], Pair | None]]
+
+    def dialogue(self, rng: Random, skill: str, questions: int = 1) -> list[Exchange]:
+        """A picture, a question of this skill, and questions of any skill after it; none is asked twice."""
+        for _ in range(MOST_DRAWS):
+            sight, image = self.draw(rng)
+            first = self.askers[skill](rng, sight)
+            if first is not None:
+                break
+        else:
+            raise RuntimeError(f"no picture of {MOST_DRAWS} allows a question of the skill '{skill}'")
+        asked = {first: None}
+        for _ in range(questions - 1):
+            pair = self.askers[rng.choice(tuple(self.askers))](rng, sight)
+            if pair is not None:
+                asked[pair] = None
+        return [Exchange(image if turn == 0 else None, *pair) for turn, pair in enumerate(asked)]
 
 
 def ask(rng: Random, forms: tuple[str, ...], **names: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import ModuleType
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from vlmq_model_tiny import phrases
+from vlmq_model_tiny import lexicon, phrases, wording
 
-VOCABULARY_SIZE = 1024
+SIZES = {1: 1024, 2: 2048}
+"""Entries of the vocabulary, by version of the model."""
 END, USER, ASSISTANT, PAD = "<|end|>", "<|user|>", "<|assistant|>", "<|pad|>"
 IMAGE_TOKENS = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
 SPECIAL_TOKENS = (PAD, END, USER, ASSISTANT, *IMAGE_TOKENS)
@@ -49,22 +51,110 @@ _PUNCTUATION = (
     '"+" "-" "*" "/" "="',
     "one of: a, b, c.",
 )
+_NOUNS = (*lexicon.THINGS, *lexicon.PLACES)
+_COLOURS = (*lexicon.GRID_COLOURS, "orange", "pink", "brown", "black", "white")
+_VERBS = (
+    *(
+        "go",
+        "open",
+        "close",
+        "take",
+        "move",
+        "put",
+        "use",
+        "clean",
+        "heat",
+        "cool",
+        "examine",
+        "inventory",
+        "look",
+    ),
+    *("turn", "pick", "drop", "toggle", "click", "fill", "press", "scroll", "select", "hit", "stand", "noop"),
+)
+_ANSWERS = (
+    *(
+        "yes",
+        "no",
+        "nothing",
+        "wall",
+        "hand",
+        "top",
+        "bottom",
+        "left",
+        "right",
+        "same",
+        "larger",
+        "smaller",
+        "equal",
+    ),
+    *("plain", "hidden", "unseen", "closed", "locked", "ahead", "behind", "button", "box", "field", "ok"),
+    *("circle", "square", "triangle", "star", "cross", "diamond", "J", "Q", "K", "A"),
+)
+_HEADINGS = ("Task", "Actions", "Elements", "Reply")
+_GLUE = (
+    *(
+        "forward",
+        "up",
+        "to",
+        "from",
+        "with",
+        "in",
+        "on",
+        "of",
+        "at",
+        "the",
+        "a",
+        "middle",
+        "row",
+        "column",
+        "slot",
+    ),
+    *("ticked", "link", "checkbox", "textbox", "option", "tab", "bid", "mouse", "empty"),
+)
+COMMON_WORDS = tuple(
+    dict.fromkeys(
+        (
+            *(*_NOUNS, *_COLOURS, *_VERBS, *_ANSWERS, *_HEADINGS, *_GLUE),
+            *(*lexicon.MARKS, *lexicon.ROOMS, *lexicon.GRID_KINDS, *lexicon.DOOR_STATES),
+            *(*lexicon.SUITS, *lexicon.LABELS),
+        )
+    )
+)
+"""Each is one token after a space."""
+LEADING_WORDS = tuple(
+    dict.fromkeys(
+        (
+            *(*_NOUNS, *_COLOURS, *_VERBS, *_ANSWERS, *_HEADINGS, *lexicon.LABELS, *lexicon.SUITS),
+            *("action", "thoughts", "mouse"),
+        )
+    )
+)
+"""Each is one token where an answer, a line or a quoted text begins."""
+_FRAMING = (
+    '{"action": "go"}',
+    '{"thoughts": "so", "action": "go"}',
+    "click('ok')",
+    "fill('ok','no')",
+    "[a] button 'ok'",
+    '{"action": "click(\'ok\')"}',
+    "Task: a\nActions: b, c",
+)
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Train the tokenizer; the result is always the same."""
+def build_tokenizer(version: int = 1) -> PreTrainedTokenizerFast:
+    """Train the tokenizer of a version of the model; the result is always the same."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=SIZES[version],
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.train_from_iterator(_corpus() if version == 1 else _corpus_2(), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -81,10 +171,7 @@ def _corpus() -> Iterator[str]:
 
     It does not sample the curriculum, so that a change of its shares leaves every token id where it was.
     """
-    forms = [
-        form for name in sorted(vars(phrases)) if name.isupper() for form in _texts(getattr(phrases, name))
-    ]
-    for form in forms:
+    for form in _forms(phrases):
         yield from (re.sub(r" ?\{\w+\}", "", form),) * 3
     words = sorted({*_ENGLISH.split(), *phrases.ECHO_WORDS})
     for word in words:
@@ -96,5 +183,28 @@ def _corpus() -> Iterator[str]:
         yield from (line,) * 60
 
 
-def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+def _corpus_2() -> Iterator[str]:
+    """What the first version learns from, and the words of household, grid, cards and web pages, much more often.
+
+    A word that occurs so often becomes one token, with a space before it and, for `LEADING_WORDS`, without.
+    """
+    yield from _corpus()
+    for form in _forms(wording):
+        yield from (re.sub(r" ?\{\w+\}", "", form),) * 3
+    for word in COMMON_WORDS:
+        yield from (f" {word}",) * 60
+    for word in LEADING_WORDS:
+        yield from (word,) * 60
+    for line in _FRAMING:
+        yield from (line,) * 60
+
+
+def _forms(module: ModuleType) -> list[str]:
+    """The texts of a module's constants, in the order of their names."""
+    return [form for name in sorted(vars(module)) if name.isupper() for form in _texts(getattr(module, name))]
+
+
+def _texts(value: str | tuple[str, ...] | dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if isinstance(value, dict):
+        return tuple(form for forms in value.values() for form in forms)
     return (value,) if isinstance(value, str) else value
