@@ -142,6 +142,14 @@ def test_an_expert_that_never_fails_solves_it_however_few_the_episodes(num_seeds
     assert report.ok, report.as_text()
 
 
+def test_skill_that_a_few_episodes_do_not_show_is_looked_for_in_more() -> None:
+    (check,) = check_env(spec("Walk"), seeds=range(2), only=["expert_beats_chance"]).checks
+    assert (check.status, check.seen.rpartition(", ")[2]) == ("passed", "8 episodes each")
+    (check,) = check_env(spec("expert_beats_chance"), seeds=range(2), only=["expert_beats_chance"]).checks
+    assert check.status == "failed"
+    assert "16 episodes each" in check.seen
+
+
 def test_declared_chance_is_checked_and_not_only_believed() -> None:
     report = check_env(spec("chance_is_as_declared"), only=["expert_beats_chance"])
     assert "as metadata['vlmq']['chance_level'] says" in failures(report)["expert_beats_chance"]

@@ -7,7 +7,7 @@ import pytest
 from vlmq_env_babyai import REQUIRES_API, SPECS
 from vlmq_env_babyai.dealing import make_level
 from vlmq_env_babyai.env import BabyAI
-from vlmq_env_babyai.levels import EXPERT_SUCCESS, LEVELS
+from vlmq_env_babyai.levels import CHANCE_LEVEL, EXPERT_SUCCESS, LEVELS
 
 
 def test_the_levels_are_those_that_minigrid_registers() -> None:
@@ -24,6 +24,9 @@ def test_each_level_has_a_spec_and_a_metadata_of_its_own() -> None:
         env = gymnasium.make(next(spec for spec in SPECS if spec.id == f"babyai/{level}"))
         assert env.unwrapped.metadata["vlmq"].get("expert_success", 1) == EXPERT_SUCCESS.get(level, 1)
     assert "expert_success" not in BabyAI.metadata["vlmq"]
+    assert set(CHANCE_LEVEL) < set(LEVELS)
+    assert BabyAI("GoToDoor-v0").metadata["vlmq"]["chance_level"] == 0.72
+    assert "chance_level" not in BabyAI("GoToDoor-v0", max_turns=9).metadata["vlmq"]
 
 
 @pytest.mark.parametrize("level", LEVELS)

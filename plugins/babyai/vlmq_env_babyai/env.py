@@ -11,7 +11,7 @@ from minigrid.core.actions import Actions
 from vlmq.api import PluginError, action_space, observation_space
 from vlmq_env_babyai import dealing, picture, words
 from vlmq_env_babyai.expert import Guide
-from vlmq_env_babyai.levels import EXPERT_SUCCESS, LEVELS
+from vlmq_env_babyai.levels import CHANCE_LEVEL, EXPERT_SUCCESS, LEVELS
 from vlmq_env_babyai.mission import instructions, marks
 
 MODALITIES = ("image", "both", "text")
@@ -94,6 +94,8 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
         declared: dict[str, float] = {"turn_limit": max_turns or dealing.longest_episode(self._level)}
         if level in EXPERT_SUCCESS:
             declared["expert_success"] = EXPERT_SUCCESS[level]
+        if level in CHANCE_LEVEL and max_turns is None:
+            declared["chance_level"] = CHANCE_LEVEL[level]
         self.metadata = {**self.metadata, "vlmq": {**self.metadata["vlmq"], **declared}}  # type: ignore[misc]
         side = None if modality == "text" else size
         things = 0 if modality == "image" else words.THING_BYTES * min(cells**2, words.MOST_THINGS)

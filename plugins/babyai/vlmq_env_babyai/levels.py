@@ -108,3 +108,13 @@ EXPERT_SUCCESS = {
     "SynthS5R2-v0": 0.99,
 }
 """How often the expert succeeds, where that is not always; the README says why."""
+
+CHANCE_LEVEL = {
+    "GoToDoor-v0": 0.72,
+    "GoToObjDoor-v0": 0.74,
+    "OpenDoorLoc-v0": 0.52,
+    "OpenDoorsOrderN2Debug-v0": 0.12,
+    "OpenDoorsOrderN4Debug-v0": 0.11,
+    "ActionObjDoor-v0": 0.52,
+}
+"""How often random play succeeds within minigrid's turn limit, where that is often, or the expert seldom does."""

@@ -45,6 +45,7 @@ class Subject:
         self.cycles = cycles
         self._questions = questions
         self._answers: dict[str, Check] = {}
+        self._further = 0
         self._mark_before = os.environ.get(MARK)
         # every process that starts from here on inherits the mark, and so can be found and ended
         self._mark = os.environ[MARK] = secrets.token_hex(8)
@@ -147,6 +148,17 @@ class Subject:
             if expert_action(env) is None:
                 return []
         return [self.player.play(seed, play.expert, self.turn_limit) for seed in self.seeds]
+
+    def further_play(self, count: int) -> tuple[list[Record], list[Record]]:
+        """The expert's episodes and random legal play, for as many seeds that nobody has met."""
+        first = max(self.seeds) + 1 + self._further
+        self._further += count
+        seeds = range(first, first + count)
+        expert, chance = (
+            [self.player.play(seed, chooser, self.turn_limit) for seed in seeds]
+            for chooser in (play.expert, play.random_legal)
+        )
+        return expert, chance
 
     @property
     def records(self) -> list[Record]:
