@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from tqdm.auto import tqdm
 
 from vlmq import counter
@@ -35,6 +34,10 @@ from vlmq.report.stats import Interval, bootstrap
 _DRAW = counter.purpose("fitted Q evaluation")
 _AT_ONCE = 8
 """Episodes encoded in one forward."""
+_STATES_AT_ONCE = 1024
+"""States whose logits exist at one time."""
+_LIKELY = 64
+"""Tokens of a policy that samples that are looked at; what lies beyond them is left out."""
 
 
 @dataclass(frozen=True)
@@ -129,25 +132,23 @@ def evaluate(backbone: Backbone, seen: Features, fit: Fit) -> Interval:
     """
     scale = float(seen.reward.abs().max().clamp_min(1e-6))
     torch.manual_seed(counter.seed(fit.seed, _DRAW))
-    config = CriticConfig()
-    head = CriticHead(seen.hidden.shape[1], backbone.vocabulary, config)
+    likely, share = _policy(backbone, seen.hidden, fit.temperature)
+    # The head's own V is not asked for: the policy's tokens are known beforehand, and Q of those few is all it takes.
+    head = CriticHead(seen.hidden.shape[1], backbone.vocabulary, CriticConfig(value="topk", top_k=1))
+    unasked = torch.ones(fit.batch_size, 1)
     target = copy.deepcopy(head).requires_grad_(False)
     optimizer = torch.optim.AdamW(head.parameters(), lr=fit.learning_rate, weight_decay=0.0)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.updates)
     usable = seen.known.nonzero().squeeze(-1)
     gamma = torch.where(seen.discounted, fit.gamma, 1.0) * ~seen.terminal
-    none = torch.zeros(0, dtype=torch.long)
     for update in tqdm(range(fit.updates), unit="update", leave=False, disable=None):
         draw = counter.uniform(fit.seed, _DRAW, update, np.arange(fit.batch_size))
         chosen = usable[torch.from_numpy((draw * len(usable)).astype(np.int64))]
-        following = seen.hidden[seen.next_state[chosen]]
-        with torch.no_grad():
-            after = target(following, none, _policy(backbone, following, fit.temperature)).value.mean(0)
-            wanted = seen.reward[chosen] / scale + gamma[chosen] * after
-        hidden = seen.hidden[chosen]
-        # V of these states is not asked for; any distribution does.
-        nothing = hidden.new_zeros(len(chosen), backbone.vocabulary)
-        loss = losses.squared_error(head(hidden, seen.tokens[chosen], nothing).q, wanted).mean()
+        following = seen.next_state[chosen]
+        after = (target.of_candidates(seen.hidden[following], likely[following]) * share[following]).sum(-1)
+        wanted = seen.reward[chosen] / scale + gamma[chosen] * after
+        said = head(seen.hidden[chosen], seen.tokens[chosen], unasked).q
+        loss = losses.squared_error(said, wanted).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -155,17 +156,19 @@ def evaluate(backbone: Backbone, seen: Features, fit: Fit) -> Interval:
         with torch.no_grad():
             for slow, fast in zip(target.parameters(), head.parameters(), strict=True):
                 slow.lerp_(fast, fit.tau)
-    with torch.no_grad():
-        begin = seen.hidden[seen.first]
-        value = head(begin, none, _policy(backbone, begin, fit.temperature)).value.mean(0) * scale
+    first = seen.first
+    value = (head.of_candidates(seen.hidden[first], likely[first]) * share[first]).sum(-1) * scale
     return bootstrap(value.double().numpy())
 
 
 @torch.no_grad()
-def _policy(backbone: Backbone, hidden: Tensor, temperature: float) -> Tensor:
-    """pi (S, V) in each state."""
+def _policy(backbone: Backbone, hidden: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The policy's likeliest tokens in each state (S, N), and the probability of each among them (S, N)."""
     parameter = next(backbone.parameters())
-    logits = backbone.logits(hidden.to(parameter.device, parameter.dtype)).float().cpu()
-    if temperature == 0.0:
-        return functional.one_hot(logits.argmax(-1), logits.shape[-1]).float()
-    return (logits / temperature).softmax(-1)
+    kept = 1 if temperature == 0.0 else min(_LIKELY, backbone.vocabulary)
+    found = []
+    for some in hidden.split(_STATES_AT_ONCE):
+        logits = backbone.logits(some.to(parameter.device, parameter.dtype)).float().cpu()
+        found.append(logits.topk(kept, -1))
+    values, tokens = (torch.cat(column) for column in zip(*found, strict=True))
+    return tokens, (values / (temperature or 1.0)).softmax(-1)
