@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from small_run import PHASES, UPDATES, SmallRun, logged
 
 from vlmq.data.store import EpisodeStore
@@ -96,15 +98,31 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 
 @pytest.mark.slow
 def test_a_run_may_be_cut_and_continued_again_and_again(
-    small: SmallRun, uninterrupted: Path, tmp_path: Path
+    small: SmallRun, uninterrupted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = tmp_path / "run"
     assert small.vlmq("fit", run_dir, "--trainer.max_steps", "6") == 0
     for updates in ("8", "13", "17"):
         assert small.vlmq("fit", run_dir, "--ckpt_path", "last", "--trainer.max_steps", updates) == 0
     for _ in ("the rest", "a run that is over"):
+        assert "Every phase of this run is finished" not in capfd.readouterr().out
         assert small.vlmq("fit", run_dir, "--ckpt_path", "last") == 0
         _check_same(run_dir, uninterrupted)
+    assert "Every phase of this run is finished" in capfd.readouterr().out
+
+
+def test_a_finished_run_goes_on_when_it_is_given_more(
+    small: SmallRun, uninterrupted: Path, tmp_path: Path
+) -> None:
+    run_dir, more = tmp_path / "run", tmp_path / "more.yaml"
+    shutil.copytree(uninterrupted, run_dir)
+    phases = yaml.safe_load(small.config.read_text())["model"]["phases"]
+    phases[-1]["updates"] += 4
+    phases.append({"name": "longer", "updates": 4, "filter": "always"})
+    more.write_text(yaml.safe_dump({"model": {"phases": phases}}))
+    assert small.vlmq("fit", run_dir, "--config", str(more), "--ckpt_path", "last") == 0
+    assert sorted(logged(run_dir)) == list(range(UPDATES + 8))
+    assert [row.name for row in read_results(run_dir / "results.json")][-2:] == ["afsft_online", "longer"]
 
 
 def test_a_run_with_everything_that_is_off_by_default_may_be_cut_and_continued(

@@ -56,6 +56,12 @@ class Reporter(L.Callback):
         self._started = time.monotonic()
 
     @rank_zero_only
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """A run that has nothing to do says why."""
+        if pl_module.schedule.over:
+            print("Every phase of this run is finished; to train on, add one at the end of model.phases.")
+
+    @rank_zero_only
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.state.fn != "validate":
             self._write(Path(trainer.default_root_dir), pl_module)

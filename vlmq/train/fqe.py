@@ -167,7 +167,7 @@ def _policy(backbone: Backbone, hidden: Tensor, temperature: float) -> tuple[Ten
     parameter = next(backbone.parameters())
     kept = 1 if temperature == 0.0 else min(_LIKELY, backbone.vocabulary)
     found = []
-    for some in hidden.split(_STATES_AT_ONCE):
+    for some in torch.split(hidden, _STATES_AT_ONCE):
         logits = backbone.logits(some.to(parameter.device, parameter.dtype)).float().cpu()
         found.append(logits.topk(kept, -1))
     values, tokens = (torch.cat(column) for column in zip(*found, strict=True))

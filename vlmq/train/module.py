@@ -537,6 +537,9 @@ class VlmqModule(L.LightningModule):
                 f"resume with --model.optimizer {optimizer}."
             )
         self.schedule.load_state_dict(checkpoint["vlmq"]["schedule"])
+        if self.trainer.state.fn == "fit" and not self.schedule.over:
+            # Lightning's loop of a run that had ended, and has been given more to do.
+            checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
         self.rows = [Row(**row) for row in checkpoint["vlmq"]["rows"]]
         self.points = [Point(**point) for point in checkpoint["vlmq"]["points"]]
 

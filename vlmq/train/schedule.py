@@ -142,6 +142,12 @@ class Schedule:
         """Whether the phase in progress has made all its updates."""
         return self.phase is not None and self.in_phase >= self.phase.updates
 
+    @property
+    def over(self) -> bool:
+        """Whether no update is left."""
+        rest = self.phases[self.index :]
+        return not rest or (len(rest) == 1 and self.at_end_of_phase)
+
     def round(self, every: int) -> int:
         """Number of the present round of own play: a pure function of where the run stands."""
         earlier = [phase for phase in self.phases[: self.index] if phase.online > 0]
