@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from null_env import install
 
 from vlmq.model.backbone import locate
 from vlmq.prompt.encode import Encoder
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     arguments = parser.parse_args()
     folder = tempfile.TemporaryDirectory()
-    _install(Path(folder.name))
+    install(Path(folder.name))
     encoder = Encoder.load(locate(arguments.model))
     times: list[float] = []
     with Player("null/Null-v0", 16, encoder, workers=arguments.workers, max_reply=16) as player:
@@ -57,15 +58,6 @@ def main() -> None:
         f"framework time {where}, 16 environments: {statistics.median(times):.0f} us a turn "
         f"(range {min(times):.0f} to {max(times):.0f} over {len(times)} rounds of 640 turns)"
     )
-
-
-def _install(folder: Path) -> None:
-    """Make the null environment known as an installed plugin's would be, in this process and its workers."""
-    info = folder / "vlmq_env_null-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vlmq-env-null\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[vlmq.envs]\nnull = null_env:SPECS\n")
-    sys.path[:0] = [str(folder), str(Path(__file__).parent)]
 
 
 if __name__ == "__main__":

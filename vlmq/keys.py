@@ -7,7 +7,7 @@ N is the number of environments of a pool; text and action are fixed-capacity UT
 | image            | uint8   | (N, H, W, 3) | env/bridge   | rollout/actor, assemble |
 | text             | uint8   | (N, bytes)   | env/bridge   | rollout/actor, assemble |
 | hints            | uint8   | (N, 2, bytes) | env/bridge  | rollout/actor, for scripted policies and exploration |
-| state            | int64   | (N, 8)       | env/bridge   | rollout/actor, assemble |
+| state            | int64   | (N, 9)       | env/bridge   | rollout/actor, assemble |
 | action           | uint8   | (N, bytes)   | rollout/actor | env/bridge, assemble |
 | reply            | int32   | (N, tokens)  | rollout/actor | assemble |
 | logprob          | float32 | (N, tokens)  | rollout/actor | assemble |
@@ -17,7 +17,8 @@ Small values share a leaf, for TorchRL's cost of a step grows with the number of
 
 - hints: random_action, a legal one drawn at random; expert_action.
 - state: text_length; random_length (-1: no finite set); expert_length (-1: no expert); episode (-1: the slot is idle);
-  turn; action_ok; success; failed (ask nothing of the slot, drop its episode).
+  turn; action_ok; success; failed (ask nothing of the slot, drop its episode); waiting (ask nothing of the slot: its
+  environment is still at work; the rest of its row says nothing).
 - reply_info: action_length; reply_length; parsed; source (index into SOURCES); digest of the context.
 """
 
@@ -44,7 +45,7 @@ REPLY_INFO = "reply_info"
 RANDOM_ACTION, EXPERT_ACTION = "random_action", "expert_action"
 TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH = "text_length", "random_length", "expert_length"
 EPISODE, TURN = "episode", "turn"
-ACTION_OK, SUCCESS, FAILED = "action_ok", "success", "failed"
+ACTION_OK, SUCCESS, FAILED, WAITING = "action_ok", "success", "failed", "waiting"
 ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE, DIGEST = (
     "action_length", "reply_length", "parsed", "source", "digest",
 )  # fmt: skip
@@ -52,7 +53,7 @@ ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE, DIGEST = (
 COLUMNS = {
     HINTS: (RANDOM_ACTION, EXPERT_ACTION),
     STATE: (
-        TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH, EPISODE, TURN, ACTION_OK, SUCCESS, FAILED,
+        TEXT_LENGTH, RANDOM_LENGTH, EXPERT_LENGTH, EPISODE, TURN, ACTION_OK, SUCCESS, FAILED, WAITING,
     ),
     REPLY_INFO: (ACTION_LENGTH, REPLY_LENGTH, PARSED, SOURCE, DIGEST),
 }  # fmt: skip

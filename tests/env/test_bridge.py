@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def bridge(trouble: str) -> Iterator[PoolEnv]:
 @pytest.mark.parametrize("episodes", [100, 1], ids=["all slots busy", "most slots idle"])
 def test_what_it_gives_is_what_its_specs_promise(trouble: str, episodes: int) -> None:
     bridge = _bridge(trouble, 3, range(episodes), lambda index: index)
+    check_env_specs(bridge, seed=0)
+    bridge.close()
+
+
+def test_what_it_gives_while_environments_work_is_what_its_specs_promise(trouble: str) -> None:
+    bridge = PoolEnv(make_pool(trouble, 3), lambda index: index, max_reply=MAX_REPLY, asynchronous=True)
+    bridge.enqueue(range(100))
     check_env_specs(bridge, seed=0)
     bridge.close()
 
@@ -218,3 +226,70 @@ def test_a_worker_that_dies_costs_one_try_of_one_episode(
         assert sorted((episode.index, episode.num_turns) for episode in played) == [(0, 2), (1, 2), (2, 2)]
         assert player.discarded == []
     assert flag.exists()
+
+
+def _asynchronous(
+    env_id: str, encoder: Encoder, action: Callable[[int, int], str], count: int, *, asynchronous: bool = True
+) -> tuple[list[Episode], list[tuple[int, str]]]:
+    """Episodes in the order in which they ended, each environment in a process of its own."""
+    with Player(
+        env_id, 2, encoder, max_reply=32, workers=True, timeout_s=3.0, asynchronous=asynchronous
+    ) as player:
+        policy, seeds = Says(encoder, action), episode_seed(1, "test")
+        return list(player.play(policy, range(count), seeds, source="test")), player.discarded
+
+
+def test_a_slow_environment_holds_up_nobody_else(trouble: str, tiny_encoder: Encoder) -> None:
+    def action(episode: int, turn: int) -> str:
+        return "sleep 2" if (episode, turn) == (0, 0) else ("go", "go", "win")[turn]
+
+    held_up, _ = _asynchronous(trouble, tiny_encoder, action, 6, asynchronous=False)
+    free, _ = _asynchronous(trouble, tiny_encoder, action, 6)
+    assert [episode.index for episode in held_up][:2] == [0, 1]
+    assert [episode.index for episode in free] == [1, 2, 3, 4, 5, 0]
+    by_index = sorted(free, key=lambda episode: episode.index)
+    assert [_facts(episode) for episode in by_index] == [
+        _facts(episode) for episode in sorted(held_up, key=lambda episode: episode.index)
+    ]
+
+
+@pytest.mark.parametrize("trouble_made", ["raise", "die", "hang"])
+def test_an_environment_that_keeps_breaking_harms_no_other_asynchronously_either(
+    trouble: str, tiny_encoder: Encoder, trouble_made: str
+) -> None:
+    def action(episode: int, turn: int) -> str:
+        return trouble_made if (episode, turn) == (2, 1) else ("go", "win")[turn]
+
+    episodes, discarded = _asynchronous(trouble, tiny_encoder, action, 5)
+    assert [index for index, _ in discarded] == [2]
+    assert sorted((episode.index, episode.num_turns) for episode in episodes) == [
+        (0, 2), (1, 2), (3, 2), (4, 2),
+    ]  # fmt: skip
+
+
+def test_an_episode_that_cannot_be_reset_is_given_up_asynchronously_too(
+    trouble: str, tiny_encoder: Encoder
+) -> None:
+    with Player(trouble, 2, tiny_encoder, max_reply=32, workers=True) as player:
+        policy = Says(tiny_encoder, lambda episode, turn: "win")
+        played = player.play(policy, range(4), lambda index: 666 if index == 1 else index, source="test")
+        assert sorted(episode.index for episode in played) == [0, 2, 3]
+        assert [index for index, _ in player.discarded] == [1]
+
+
+def test_one_batch_of_replies_answers_all_environments_that_are_as_quick_as_each_other(
+    trouble: str, tiny_encoder: Encoder
+) -> None:
+    asked: list[int] = []
+
+    class Slow(Says):
+        def replies(self, contexts: list[Context]) -> list[Reply]:
+            asked.append(len(contexts))
+            time.sleep(0.6)
+            return super().replies(contexts)
+
+    with Player(trouble, 4, tiny_encoder, max_reply=32, workers=True) as player:
+        policy = Slow(tiny_encoder, lambda episode, turn: "win" if turn == 4 else "go")
+        assert len(list(player.play(policy, range(4), lambda index: index, source="test"))) == 4
+    # The first steps may be apart: the workers do not start together, and nothing is known of their pace yet.
+    assert asked[-3:] == [4, 4, 4]

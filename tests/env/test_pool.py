@@ -227,6 +227,36 @@ def test_the_workers_of_one_call_work_at_the_same_time(trouble: str, tmp_path: P
         assert [step.failure for step in steps.values()] == [None, None]
 
 
+def test_answers_come_as_they_are_ready(trouble: str) -> None:
+    with make_pool(trouble, 3) as pool:
+        assert pool.answers() == {}, "nothing was asked"
+        pool.reset({0: 1, 1: 2, 2: 3})
+        pool.act({0: "sleep 2", 1: "go"})
+        first = pool.answers()
+        assert list(first) == [1]
+        assert pool.answers(timeout_s=0.05) == {}
+        pool.act({1: "go"})
+        pool.begin({2: 4})
+        others = pool.answers()
+        while len(others) < 2:
+            others |= pool.answers()
+        assert {slot: text_of(step)[1:3] for slot, step in others.items()} == {1: ["2", "2"], 2: ["4", "0"]}
+        assert list(pool.answers()) == [0]
+        assert pool.answers() == {}
+
+
+def test_a_worker_that_hangs_is_given_up_while_others_answer(trouble: str) -> None:
+    with make_pool(trouble, 2, timeout_s=2) as pool:
+        first = pool.reset({0: 1, 1: 2})
+        pool.act({0: "hang", 1: "go"})
+        assert list(pool.answers()) == [1]
+        late = pool.answers()
+        assert late[0].failure == "no answer within 2 s: the environment hangs"
+        assert gone(int(text_of(first[0])[0]))
+        pool.begin({0: 5})
+        assert pool.answers()[0].failure is None
+
+
 def test_blank_images_hide_every_picture() -> None:
     with make_pool(RECALL, 1, blank_images=True, expert=True) as pool:
         seen = play(pool, {0: 3})

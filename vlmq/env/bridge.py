@@ -4,12 +4,16 @@ Every leaf is dense: text and actions are fixed-capacity UTF-8 bytes with a leng
 names the episodes to play, a slot that is free takes the next one at its reset, and a slot with nothing left to play
 idles (episode -1) until there is. An environment that breaks never raises through TorchRL: its slot ends with
 `failed`, and the episode is played again on a fresh environment, then given up.
+
+Asynchronous, a step does not wait for every environment: a slot whose environment is still at work is `waiting`, and
+takes part again in the step after its answer. While some environments work, the policy replies to the others.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,7 @@ class PoolEnv(EnvBase):
         seed_of: the seed of an episode, by its index.
         max_reply: capacity of a reply in tokens.
         retries: how often an episode is played again after its environment broke.
+        asynchronous: do not wait for an environment that takes longer than the policy does.
 
     Attributes:
         discarded: indices of episodes given up because their environment kept breaking.
@@ -41,7 +46,13 @@ class PoolEnv(EnvBase):
     """
 
     def __init__(
-        self, pool: Pool, seed_of: Callable[[int], int], *, max_reply: int, retries: int = 1
+        self,
+        pool: Pool,
+        seed_of: Callable[[int], int],
+        *,
+        max_reply: int,
+        retries: int = 1,
+        asynchronous: bool = False,
     ) -> None:
         super().__init__(device=None, batch_size=[pool.num_envs])
         self.pool = pool
@@ -58,6 +69,11 @@ class PoolEnv(EnvBase):
         self._turn = np.zeros(n, np.int64)
         self._failed = np.zeros(n, bool)
         self._steps: list[Step | None] = [None] * n
+        self._asynchronous = asynchronous
+        self._waiting = np.zeros(n, bool)
+        self._asked_at = np.zeros(n)
+        self._usual = np.zeros(n)
+        self._shown_at = time.monotonic()
         self._blank = np.zeros((n, *(pool.image_shape or (0, 0, 3))), np.uint8)
         self._make_specs(n)
 
@@ -85,23 +101,18 @@ class PoolEnv(EnvBase):
             if self._episode[slot] >= 0:
                 self._seed[slot] = self.seed_of(int(self._episode[slot]))
                 seeds[slot] = int(self._seed[slot])
-        for slot, step in (self.pool.reset(seeds) if seeds else {}).items():
-            self._steps[slot] = step
-            if step.failure is not None:
-                self._fail(slot, step.failure)
+        self._ask(self.pool.begin, seeds)
         return self._observe(done=False)
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         said = keys.read(tensordict, (keys.ACTION, keys.REPLY_INFO))
         actions, lengths = said[keys.ACTION], said[keys.ACTION_LENGTH]
-        live = np.flatnonzero((self._episode >= 0) & ~self._failed)
+        policy_s = time.monotonic() - self._shown_at
+        live = np.flatnonzero((self._episode >= 0) & ~self._failed & ~self._waiting)
         texts = {int(s): actions[s, : lengths[s]].tobytes().decode("utf-8", "replace") for s in live}
-        for slot, step in (self.pool.step(texts) if texts else {}).items():
-            if step.failure is not None:
-                self._fail(slot, step.failure)
-                continue
-            self._steps[slot] = step
-            self._turn[slot] += 1
+        self._ask(self.pool.act, texts)
+        if self._waiting.any():
+            self._take_some(policy_s)
         return self._observe(done=True)
 
     def _set_seed(self, seed: int | None) -> None:
@@ -113,6 +124,37 @@ class PoolEnv(EnvBase):
         super().close(raise_if_closed=raise_if_closed)
 
     # -- private ---------------------------------------------------------------------------------------------
+
+    def _ask(self, how: Callable[[Mapping[int, Any]], None], what: Mapping[int, Any]) -> None:
+        how(what)
+        slots = list(what)
+        self._waiting[slots], self._asked_at[slots] = True, time.monotonic()
+        while not self._asynchronous and self._waiting.any():
+            self._take(self.pool.all_answers())
+
+    def _take_some(self, policy_s: float) -> None:
+        """Take what has come, and wait for those expected back in less time than the policy takes.
+
+        Without that wait each answer would be replied to alone, and one batch of many is much cheaper than many of one.
+        """
+        self._take(self.pool.answers())
+        until = time.monotonic() + policy_s
+        while (left := until - time.monotonic()) > 0:
+            if not (self._waiting & (self._asked_at + self._usual <= until)).any():
+                break
+            self._take(self.pool.answers(left))
+
+    def _take(self, answers: Mapping[int, Step]) -> None:
+        now = time.monotonic()
+        for slot, step in answers.items():
+            self._waiting[slot] = False
+            self._usual[slot] += 0.3 * (now - self._asked_at[slot] - self._usual[slot])
+            if step.failure is not None:
+                self._fail(slot, step.failure)
+                continue
+            if self._steps[slot] is not None:
+                self._turn[slot] += 1
+            self._steps[slot] = step
 
     def _fail(self, slot: int, reason: str) -> None:
         episode = int(self._episode[slot])
@@ -129,14 +171,21 @@ class PoolEnv(EnvBase):
         image = self._blank.copy()
         text = np.zeros((n, self.pool.text_bytes), np.uint8)
         hints = np.zeros((n, len(keys.COLUMNS[keys.HINTS]), self.pool.action_bytes), np.uint8)
-        # text_length, random_length, expert_length, episode, turn, action_ok, success, failed
+        # text_length, random_length, expert_length, episode, turn, action_ok, success, failed, waiting
         state = np.zeros((n, len(keys.COLUMNS[keys.STATE])), np.int64)
         state[:, 1:3] = -1
-        state[:, 3], state[:, 4], state[:, 7] = self._episode, self._turn, self._failed
+        state[:, 3], state[:, 4], state[:, 7], state[:, 8] = (
+            self._episode,
+            self._turn,
+            self._failed,
+            self._waiting,
+        )
         terminated, truncated = np.zeros((n, 1), bool), np.zeros((n, 1), bool)
         reward = np.zeros((n, 1), np.float32)
         draws = counter.bits(self._seed, self._turn, _RANDOM_ACTION)
         for slot, step in enumerate(self._steps):
+            if self._waiting[slot]:
+                continue
             if step is None or self._failed[slot]:
                 # An idle slot, or a broken one, ends at once: the next reset may give it an episode.
                 truncated[slot] = True
@@ -165,6 +214,7 @@ class PoolEnv(EnvBase):
         else:
             # A reset never ends an episode: a slot that broke or idles shows it at the next step.
             leaves |= {name: np.zeros((n, 1), bool) for name in ("terminated", "truncated", "done")}
+        self._shown_at = time.monotonic()
         return TensorDict({name: torch.from_numpy(value) for name, value in leaves.items()}, batch_size=[n])
 
     def _make_specs(self, n: int) -> None:

@@ -1,19 +1,22 @@
 """Runs N environments of one id, in this process or each in its own, behind one small interface.
 
-Slots are independent: a call names the slots it wants, in any number and order. Calls for different slots may
-come from different threads; with workers no environment changes thread, for each has its own process.
+Slots are independent: a call names the slots it wants, in any number and order. `reset` and `step` wait for all they
+ask; `begin` and `act` do not wait, and `answers` gives what has come meanwhile.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing import connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vlmq.api import Observation, PluginError, UserError
 from vlmq.api.contract import Shape
@@ -23,6 +26,7 @@ from vlmq.env.worker import CLOSE_TIMEOUT_S, Worker, WorkerDied
 
 __all__ = ["Pool", "Step", "make_pool"]
 
+Verb = Literal["reset", "step"]
 START_TIMEOUT_S = 120.0
 """How long a worker may take to import and make its environment, where the time-out of a call is shorter."""
 
@@ -38,7 +42,10 @@ class Pool(ABC):
         image_shape: (height, width, 3), or None where the environment has no picture.
         text_bytes: capacity of the text, in UTF-8 bytes.
         action_bytes: capacity of the action, in UTF-8 bytes.
+        concurrent: whether environments work while the caller does something else.
     """
+
+    concurrent = False
 
     def __init__(self, env_id: str, num_envs: int, shape: Shape) -> None:
         self.env_id = env_id
@@ -50,18 +57,40 @@ class Pool(ABC):
         self._playing = [False] * num_envs
 
     def reset(self, seeds: Mapping[int, int]) -> dict[int, Step]:
-        """Begin an episode in each named slot, with its seed."""
-        for slot in seeds:
-            self._check(slot)
-        return self._note(self._reset(seeds))
+        """Begin an episode in each named slot, with its seed, and wait for all."""
+        self.begin(seeds)
+        return self._all(seeds)
 
     def step(self, actions: Mapping[int, str]) -> dict[int, Step]:
-        """Take one action in each named slot."""
+        """Take one action in each named slot, and wait for all."""
+        self.act(actions)
+        return self._all(actions)
+
+    def begin(self, seeds: Mapping[int, int]) -> None:
+        """Ask for an episode in each named slot; its first turn is among the `answers`."""
+        for slot in seeds:
+            self._check(slot)
+        self._send("reset", seeds)
+
+    def act(self, actions: Mapping[int, str]) -> None:
+        """Ask for one action in each named slot; what it brings is among the `answers`."""
         for slot in actions:
             self._check(slot)
             if not self._playing[slot]:
                 raise RuntimeError(f"slot {slot} of '{self.env_id}' has no episode going on: reset it first")
-        return self._note(self._step(actions))
+        self._send("step", actions)
+
+    def answers(self, timeout_s: float | None = None) -> dict[int, Step]:
+        """What has come since, by slot; waits for a first answer where slots are still at work.
+
+        Args:
+            timeout_s: longest wait for it; None waits until there is one.
+        """
+        return self._note(self._some(math.inf if timeout_s is None else timeout_s))
+
+    def all_answers(self) -> dict[int, Step]:
+        """What every slot that is at work brings, awaited."""
+        return self._note(self._gather())
 
     @abstractmethod
     def close(self) -> None:
@@ -76,10 +105,20 @@ class Pool(ABC):
         self.close()
 
     @abstractmethod
-    def _reset(self, seeds: Mapping[int, int]) -> dict[int, Step]: ...
+    def _send(self, verb: Verb, arguments: Mapping[int, int | str]) -> None:
+        """Ask each named slot."""
 
     @abstractmethod
-    def _step(self, actions: Mapping[int, str]) -> dict[int, Step]: ...
+    def _some(self, timeout_s: float) -> dict[int, Step]:
+        """Answers that are there, at least one unless none is outstanding or the time is up."""
+
+    @abstractmethod
+    def _gather(self) -> dict[int, Step]:
+        """Every outstanding answer."""
+
+    def _all(self, asked: Mapping[int, Any]) -> dict[int, Step]:
+        steps = self.all_answers()
+        return {slot: steps[slot] for slot in asked}
 
     def _check(self, slot: int) -> None:
         if not 0 <= slot < self.num_envs:
@@ -87,7 +126,7 @@ class Pool(ABC):
 
     def _note(self, steps: dict[int, Step]) -> dict[int, Step]:
         for slot, step in steps.items():
-            self._playing[slot] = not (step.terminated or step.truncated)
+            self._playing[slot] = not step.ended
         return steps
 
 
@@ -135,6 +174,7 @@ def make_pool(
 class _LocalPool(Pool):
     def __init__(self, env_id: str, num_envs: int, make: Callable[[], Slot]) -> None:
         self._slots: list[Slot] = []
+        self._done: dict[int, Step] = {}
         try:
             self._slots.extend(make() for _ in range(num_envs))
         except BaseException:
@@ -147,24 +187,46 @@ class _LocalPool(Pool):
             slot.close()
         self._playing = [False] * len(self._slots)
 
-    def _reset(self, seeds: Mapping[int, int]) -> dict[int, Step]:
-        return {slot: self._slots[slot].reset(seed) for slot, seed in seeds.items()}
+    def _send(self, verb: Verb, arguments: Mapping[int, Any]) -> None:
+        slots = self._slots
+        if verb == "reset":
+            self._done |= {slot: slots[slot].reset(seed) for slot, seed in arguments.items()}
+        else:
+            self._done |= {slot: slots[slot].step(action) for slot, action in arguments.items()}
 
-    def _step(self, actions: Mapping[int, str]) -> dict[int, Step]:
-        return {slot: self._slots[slot].step(action) for slot, action in actions.items()}
+    def _some(self, timeout_s: float) -> dict[int, Step]:
+        return self._gather()
+
+    def _gather(self) -> dict[int, Step]:
+        steps, self._done = self._done, {}
+        return steps
+
+
+@dataclass
+class _Request:
+    """What a slot was asked, until when it may take (monotonic seconds), and whether it was asked before."""
+
+    verb: Verb
+    argument: int | str
+    deadline: float
+    again: bool = False
 
 
 class _WorkerPool(Pool):
+    concurrent = True
+
     def __init__(self, env_id: str, num_envs: int, make: Callable[[], Worker], timeout_s: float) -> None:
         self._make = make
         self._timeout_s = timeout_s
         self._start_timeout_s = max(timeout_s, START_TIMEOUT_S)
         self._last: list[Observation | None] = [None] * num_envs
+        self._asked: dict[int, _Request] = {}
         self._workers = [make() for _ in range(num_envs)]
         # also when the pool is forgotten, or the interpreter exits
         self._shutdown = weakref.finalize(self, _shut_down, self._workers, os.getpid())
         try:
-            shapes = [worker.wait_ready(self._start_timeout_s) for worker in self._workers]
+            deadline = time.monotonic() + self._start_timeout_s
+            shapes = [worker.wait_ready(deadline, self._start_timeout_s) for worker in self._workers]
         except WorkerDied as error:
             self._shutdown()
             raise PluginError(f"'{env_id}' cannot be started in a worker: {error}.") from error
@@ -177,67 +239,80 @@ class _WorkerPool(Pool):
         self._shutdown()
         self._playing = [False] * self.num_envs
 
-    def _reset(self, seeds: Mapping[int, int]) -> dict[int, Step]:
-        for slot in seeds:
-            self._last[slot] = None
-        steps, dead = self._ask("reset", seeds)
-        if dead:
-            again, dead = self._ask("reset", {slot: seeds[slot] for slot in dead})
-            steps |= again
-        return self._in_order(seeds, steps, dead)
-
-    def _step(self, actions: Mapping[int, str]) -> dict[int, Step]:
-        return self._in_order(actions, *self._ask("step", actions))
-
-    def _ask(self, verb: str, arguments: Mapping[int, Any]) -> tuple[dict[int, Step], dict[int, str]]:
-        """The steps of the slots that answered, the reasons of those that did not: they have a new worker."""
+    def _send(self, verb: Verb, arguments: Mapping[int, int | str]) -> None:
         for slot, argument in arguments.items():
-            self._workers[slot].send(verb, argument)
+            if verb == "reset":
+                self._last[slot] = None
+            self._ask(slot, verb, argument)
+
+    def _some(self, timeout_s: float) -> dict[int, Step]:
         steps: dict[int, Step] = {}
-        dead: dict[int, str] = {}
+        give_up = time.monotonic() + timeout_s
+        while self._asked and not steps:
+            slot_of: dict[Any, int] = {self._workers[slot].pipe: slot for slot in self._asked}
+            wake = min(give_up, *(request.deadline for request in self._asked.values()))
+            heard = {slot_of[pipe] for pipe in connection.wait(slot_of, wake - time.monotonic())}
+            now = time.monotonic()
+            late = {slot for slot, request in self._asked.items() if request.deadline <= now}
+            for slot in sorted(heard | late):
+                step = self._receive(slot)
+                if step is not None:
+                    steps[slot] = step
+            if now >= give_up:
+                break
+        return steps
+
+    def _gather(self) -> dict[int, Step]:
+        steps: dict[int, Step] = {}
         wrong: UserError | None = None
-        for slot in arguments:
-            # one that is still starting, after a death, has its own time for that
-            if self._workers[slot].shape is None:
-                self._await_start(slot, dead)
-        deadline = time.monotonic() + self._timeout_s
-        # The one asked last is awaited first: by then most have answered, and few waits put this process to sleep.
-        for slot in reversed(list(arguments)):
-            if slot in dead:
-                continue
-            try:
-                step = self._workers[slot].receive(deadline, self._timeout_s)
-            except WorkerDied as error:
-                dead[slot] = str(error)
-                self._replace(slot)
-            except UserError as error:
-                # every answer is taken in before one is raised
-                wrong = wrong or error
-            else:
-                steps[slot] = step
-                self._last[slot] = step.observation
+        while self._asked:
+            # The one asked last is awaited first: by then most have answered, and few waits put this process to sleep.
+            for slot in reversed(list(self._asked)):
+                try:
+                    step = self._receive(slot)
+                except UserError as error:
+                    # every answer is taken in before one is raised
+                    wrong = wrong or error
+                else:
+                    if step is not None:
+                        steps[slot] = step
         if wrong is not None:
             raise wrong
-        return steps, dead
+        return steps
 
-    def _await_start(self, slot: int, dead: dict[int, str]) -> None:
+    def _ask(self, slot: int, verb: Verb, argument: int | str, again: bool = False) -> None:
+        worker = self._workers[slot]
+        # one that is still starting, after a death, has its own time for that
+        allowed = self._timeout_s if worker.shape is not None else self._start_timeout_s
+        self._asked[slot] = _Request(verb, argument, time.monotonic() + allowed, again)
+        worker.send(verb, argument)
+
+    def _receive(self, slot: int) -> Step | None:
+        """A slot's answer, awaited until its deadline; None where its worker has come up, or was asked anew."""
+        request, worker = self._asked[slot], self._workers[slot]
+        starting = worker.shape is None
         try:
-            self._workers[slot].wait_ready(self._start_timeout_s)
-        # it could be made before: that it cannot be now is the machine's fault, not the user's
+            if starting:
+                worker.wait_ready(request.deadline, self._start_timeout_s)
+                request.deadline = time.monotonic() + self._timeout_s
+                return None
+            step = worker.receive(request.deadline, self._timeout_s)
         except (WorkerDied, UserError) as error:
-            dead[slot] = f"a fresh environment did not start: {error}"
-            self._replace(slot)
-
-    def _replace(self, slot: int) -> None:
-        self._workers[slot].kill()
+            del self._asked[slot]
+            if isinstance(error, UserError) and not starting:
+                raise
+            # it could be made before: that it cannot be now is the machine's fault, not the user's
+            reason = f"a fresh environment did not start: {error}" if starting else str(error)
+        else:
+            del self._asked[slot]
+            self._last[slot] = step.observation
+            return step
+        worker.kill()
         self._workers[slot] = self._make()
-
-    def _in_order(
-        self, asked: Iterable[int], steps: dict[int, Step], dead: dict[int, str]
-    ) -> dict[int, Step]:
-        for slot, reason in dead.items():
-            steps[slot] = failed(self._last[slot] or self._shape.blank(), reason)
-        return {slot: steps[slot] for slot in asked}
+        if request.verb == "reset" and not request.again:
+            self._ask(slot, request.verb, request.argument, again=True)
+            return None
+        return failed(self._last[slot] or self._shape.blank(), reason)
 
 
 def _shut_down(workers: list[Worker], owner: int) -> None:

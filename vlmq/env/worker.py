@@ -92,15 +92,20 @@ class Worker:
         """The process's id."""
         return self._process.pid
 
-    def wait_ready(self, timeout_s: float) -> Shape:
-        """What the environment's spaces promise, once it is made.
+    @property
+    def pipe(self) -> Connection[Any, Any]:
+        """Becomes readable when the process has said something, or has died."""
+        return self._pipe
+
+    def wait_ready(self, deadline: float, timeout_s: float) -> Shape:
+        """What the environment's spaces promise, once it is made; awaited until `deadline` (monotonic seconds).
 
         Raises:
             UserError: what making it raised.
-            WorkerDied: it did not come up.
+            WorkerDied: it did not come up; `timeout_s` is for the message.
         """
         if self.shape is None:
-            self.shape = Shape(*self._answer(0, time.monotonic() + timeout_s, timeout_s))
+            self.shape = Shape(*self._answer(0, deadline, timeout_s))
             self._frame = _map_frame(self._frame_file, self.shape.image)
         return self.shape
 

@@ -56,8 +56,8 @@ class Actor(TensorDictModuleBase):
         """Write a reply and an action for every slot that plays."""
         view = keys.read(tensordict, self.in_keys)
         episodes = view[keys.EPISODE]
-        # Nothing is asked of a slot that idles, nor of one whose environment broke at its reset.
-        live = (episodes >= 0) & (view[keys.FAILED] == 0)
+        # Nothing is asked of a slot that idles, waits for its environment, or has one that broke at its reset.
+        live = (episodes >= 0) & (view[keys.FAILED] == 0) & (view[keys.WAITING] == 0)
         slots = [int(slot) for slot in np.flatnonzero(live)]
         contexts = [self._context(slot, view) for slot in slots]
         asked = contexts or self._bystander(view)

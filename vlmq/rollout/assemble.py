@@ -1,8 +1,12 @@
-"""Transitions to whole episodes: K turns, K + 1 observations; episodes that broke are left out."""
+"""Transitions to whole episodes: K turns, K + 1 observations; episodes that broke are left out.
+
+What an action brings may come some transitions later: in those between, its slot is waiting.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from tensordict import TensorDictBase
@@ -24,6 +28,7 @@ class Assembler:
         self._encoder = encoder
         self._has_image = has_image
         self._turns: dict[int, list[Turn]] = {}
+        self._open: dict[int, Turn] = {}
 
     def add(
         self, transitions: TensorDictBase, seed_of: Callable[[int], int], **about: object
@@ -56,9 +61,15 @@ class Assembler:
             index = int(now[keys.EPISODE][slot])
             if index < 0 or after[keys.FAILED][slot]:
                 self._turns.pop(slot, None)
+                self._open.pop(slot, None)
                 continue
-            turns = self._turns.setdefault(slot, [])
-            turns.append(self._turn(slot, now, after))
+            if not now[keys.WAITING][slot]:
+                self._open[slot] = self._said(slot, now)
+            if after[keys.WAITING][slot] or slot not in self._open:
+                continue
+            reward, accepted = float(after["reward"][slot, 0]), bool(after[keys.ACTION_OK][slot])
+            turn = replace(self._open.pop(slot), reward=reward, action_ok=accepted)
+            self._turns.setdefault(slot, []).append(turn)
             if after["done"][slot, 0]:
                 ended.append(
                     Episode(
@@ -75,7 +86,8 @@ class Assembler:
                 )
         return ended
 
-    def _turn(self, slot: int, now: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> Turn:
+    def _said(self, slot: int, now: dict[str, np.ndarray]) -> Turn:
+        """A turn of which nothing has come yet."""
         count = int(now[keys.REPLY_LENGTH][slot])
         ids = now[keys.REPLY][slot, :count].copy()
         action = now[keys.ACTION][slot, : int(now[keys.ACTION_LENGTH][slot])]
@@ -83,9 +95,9 @@ class Assembler:
             observation=self._observation(slot, now),
             reply=self._encoder.decode(ids),
             action=action.tobytes().decode("utf-8", "replace"),
-            reward=float(after["reward"][slot, 0]),
+            reward=0.0,
             parsed=bool(now[keys.PARSED][slot]),
-            action_ok=bool(after[keys.ACTION_OK][slot]),
+            action_ok=False,
             reply_ids=ids,
             logprobs=now[keys.LOGPROB][slot, :count].copy(),
             digest=int(now[keys.DIGEST][slot]),

@@ -37,6 +37,9 @@ class Player:
         max_reply: longest reply in tokens, end token included.
         workers: one process an environment; None takes what the environment declares.
         timeout_s: longest wait for an environment.
+        asynchronous: reply to the environments that have answered while others are still at work; None: where each
+            has its own process. Which replies are sampled in one batch depends on timing then, and with it the last
+            digits of their log-probabilities.
         blank_images: replace every picture by a blank one.
         anyone: whether the flag is set on any process; keeps sharded ranks in step.
     """
@@ -52,6 +55,7 @@ class Player:
         max_reply: int = 32,
         workers: bool | None = None,
         timeout_s: float = 60.0,
+        asynchronous: bool | None = None,
         blank_images: bool = False,
         anyone: Callable[[bool], bool] = bool,
     ) -> None:
@@ -68,7 +72,12 @@ class Player:
         self.env_args = json.dumps(env_args or {}, sort_keys=True)
         has_image = pool.image_shape is not None
         self._seed_of: Callable[[int], int] = lambda index: 0
-        self._env = PoolEnv(pool, lambda index: self._seed_of(index), max_reply=max_reply)
+        self._env = PoolEnv(
+            pool,
+            lambda index: self._seed_of(index),
+            max_reply=max_reply,
+            asynchronous=pool.concurrent if asynchronous is None else asynchronous,
+        )
         self._actor = Actor(
             encoder,
             _Nobody(),

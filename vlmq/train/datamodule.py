@@ -46,6 +46,9 @@ class VlmqDataModule(L.LightningDataModule):
         num_envs: environments played at once.
         workers: one process an environment; by default whatever the environment asks for.
         timeout_s: longest wait for an environment.
+        asynchronous: whether environments that have answered are replied to while others are still at work; by default
+            where each has its own process. What is sampled then differs in the last digits from run to run: false for
+            runs that must repeat themselves.
         batch_size: fragments of one update, over all processes.
         fragment_turns: turns of one fragment; null takes the rest of the episode.
         packed: whether several sequences share a row of the model's input, where they do not see each other: less
@@ -66,6 +69,7 @@ class VlmqDataModule(L.LightningDataModule):
         num_envs: int = 16,
         workers: bool | None = None,
         timeout_s: float = 60.0,
+        asynchronous: bool | None = None,
         batch_size: int = 64,
         fragment_turns: int | None = 1,
         packed: bool = False,
@@ -93,6 +97,7 @@ class VlmqDataModule(L.LightningDataModule):
         self.held_out = held_out
         self.env, self.env_args = env, env_args or {}
         self.num_envs, self.workers, self.timeout_s = num_envs, workers, timeout_s
+        self.asynchronous = asynchronous
         self.batch_size, self.fragment_turns, self.packed = batch_size, fragment_turns, packed
         self.dataset, self.collect, self.stream = dataset, collect, stream
         self.online, self.evaluation, self.seed = online, evaluation, seed
@@ -247,6 +252,7 @@ class VlmqDataModule(L.LightningDataModule):
             max_reply=self._learner.max_reply,
             workers=self.workers,
             timeout_s=self.timeout_s,
+            asynchronous=self.asynchronous,
             blank_images=blank_images,
             anyone=sync.anyone,
         )
