@@ -190,6 +190,11 @@ class infos_pickle(Walk):
 UNPICKLABLE = lambda: None  # noqa: E731
 
 
+class the_id_that_is_played_plays_the_same(Walk):
+    def info(self, ok: bool) -> dict[str, Any]:
+        return {**super().info(ok), "env_id": "line/Walk-v0"}
+
+
 class rewards_lie_in_their_range(Walk):
     goal_reward = 10.0
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmq.api import ContractError, Text, action_space, observation_space
-from vlmq.api.contract import check_info, check_observation, check_reward, check_spaces
+from vlmq.api.contract import check_info, check_observation, check_played, check_reward, check_spaces
 from vlmq.env import registry
 
 ID = "foo/Bar-v1"
@@ -108,6 +108,13 @@ def test_info_must_say_whether_the_action_was_ok_and_at_the_end_whether_it_was_a
 def test_a_reward_must_be_a_finite_number(reward: Any) -> None:
     with pytest.raises(ContractError, match="reward is .*; expected a finite number"):
         check_reward(ID, reward)
+
+
+def test_an_id_in_info_must_be_a_text() -> None:
+    assert check_played("env", {}) is None
+    assert check_played("env", {"env_id": "a/B-v0"}) == "a/B-v0"
+    with pytest.raises(ContractError, match=r"env 'env': info\['env_id'\] is int; expected a registered id"):
+        check_played("env", {"env_id": 3})
 
 
 def test_a_reward_of_any_numeric_type_becomes_a_float() -> None:

@@ -48,6 +48,7 @@ MENDS = {
     "episodes_end": "truncate",
     "success_is_told_at_the_end": "info['success']",
     "infos_pickle": "'draw'",
+    "the_id_that_is_played_plays_the_same": "reset the task with the seed",
     "rewards_lie_in_their_range": "reward_range",
     "an_ended_episode_stays_ended": "ResetNeeded",
     "reset_begins_anew": "set in reset",

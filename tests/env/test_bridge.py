@@ -23,6 +23,7 @@ from vlmq.model.generate import Sampling
 from vlmq.prompt.encode import Encoder
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Context, ModelPolicy, Policy, Reply, ScriptedPolicy, scripted_reply
+from vlmq.train.judge import judge
 
 # Tells seeds apart and fails on demand (see conftest.py): an episode of seed 666 cannot even be reset.
 MAX_REPLY = 8
@@ -293,3 +294,20 @@ def test_one_batch_of_replies_answers_all_environments_that_are_as_quick_as_each
         assert len(list(player.play(policy, range(4), lambda index: index, source="test"))) == 4
     # The first steps may be apart: the workers do not start together, and nothing is known of their pace yet.
     assert asked[-3:] == [4, 4, 4]
+
+
+def test_an_episode_of_several_tasks_goes_under_its_own_id(tiny_encoder: Encoder) -> None:
+    policy = ScriptedPolicy(tiny_encoder, seed=1, expert=1.0)
+    whole = _play("line/Either-v0", tiny_encoder, policy, range(12))[0]
+    assert {episode.env_id for episode in whole} == {"line/Walk-v0", "line/Recall-v0"}
+    for episode in whole:
+        asks = episode.turns[0].observation.text.split()[0]
+        assert episode.env_id == {"Move": "line/Walk-v0", "Remember": "line/Recall-v0"}[asks]
+    with Player("line/Either-v0", 2, tiny_encoder, max_reply=32, workers=True) as player:
+        elsewhere = list(player.play(policy, range(12), episode_seed(1, "test"), source="test"))
+    assert {episode.index: episode.env_id for episode in elsewhere} == {e.index: e.env_id for e in whole}
+    row = judge("expert", whole, 1)
+    assert sum(task["episodes"] for task in row.extras["tasks"]) == 12
+    assert [task["env_id"] for task in row.extras["tasks"]] == ["line/Recall-v0", "line/Walk-v0"]
+    only = [episode for episode in whole if episode.env_id == "line/Walk-v0"]
+    assert "tasks" not in judge("expert", only, 1).extras

@@ -1,4 +1,4 @@
-"""Test fixture: two small games for the tests of the core, which know no installed plugin."""
+"""Test fixture: two small games, and both in one, for the tests of the core, which know no installed plugin."""
 
 from __future__ import annotations
 
@@ -164,3 +164,30 @@ class Recall(Game):
 
     def expert_action(self) -> str:
         return self.colour if self.legal != ("wait",) else "wait"
+
+
+class Either(gymnasium.Env[dict[str, Any], str]):
+    """One game or the other: the seed decides."""
+
+    metadata = Game.metadata
+
+    def __init__(self) -> None:
+        self.observation_space = observation_space(SIDE_PX, SIDE_PX)
+        self.action_space = action_space()
+        self.games: dict[str, Game] = {"line/Walk-v0": Walk(), "line/Recall-v0": Recall()}
+        self.played = ""
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.played = list(self.games)[int(self.np_random.integers(2))]
+        observation, info = self.games[self.played].reset(seed=seed)
+        return observation, {**info, "env_id": self.played}
+
+    def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.games[self.played].step(action)
+        return observation, reward, terminated, truncated, {**info, "env_id": self.played}
+
+    def expert_action(self) -> str:
+        return self.games[self.played].expert_action()

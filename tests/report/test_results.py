@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vlmq.api import DataError
-from vlmq.report.results import Row, format_table, read_results, write_results
+from vlmq.report.results import Row, format_table, format_tasks, read_results, write_results
 from vlmq.report.stats import wilson
 
 
@@ -92,3 +92,35 @@ def test_the_table_is_aligned_and_in_percent() -> None:
     assert lines[3].split("  ")[0] == "after afsft"
     assert "97.5 %" in lines[3]
     assert f"{100 * low:.1f} - {100 * high:.1f}" in lines[3]
+
+
+def test_tasks_are_a_table_of_their_own_where_there_are_several() -> None:
+    def tasks(*successes: float) -> list[dict[str, object]]:
+        return [
+            {
+                "env_id": f"toy/{name}-v0",
+                "success": success,
+                "low": success - 0.1,
+                "high": 1.0,
+                "episodes": 10,
+            }
+            for name, success in zip("AB", successes, strict=False)
+        ]
+
+    rows = [
+        Row.from_counts(name, successes=5, episodes=10, episode_return=0.0, syntax=1.0, seed=1, **extras)
+        for name, extras in {
+            "data": {},
+            "sft": {"tasks": tasks(0.5, 0.79)},
+            "afsft": {"tasks": tasks(0.8)},
+        }.items()
+    ]
+    lines = [line.split("  ") for line in format_tasks(rows).splitlines()]
+    assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
+        ["task", "sft", "afsft"],
+        ["-" * 14, "-" * 17, "-" * 17],
+        ["toy/A-v0", "50.0 % (40 - 100)", "80.0 % (70 - 100)"],
+        ["toy/B-v0", "79.0 % (69 - 100)"],
+        ["80.0 % or more", "0 of 2", "1 of 2"],
+    ]
+    assert format_tasks(rows[:1]) == ""

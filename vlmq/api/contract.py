@@ -133,6 +133,20 @@ def check_info(env_id: str, info: Any, ended: bool) -> tuple[bool, bool, tuple[s
     return bool(action_ok), ended and bool(success), legal
 
 
+def check_played(env_id: str, info: Any) -> str | None:
+    """`info["env_id"]`, which an environment that plays several tasks may give: the id whose episode this is.
+
+    Raises:
+        ContractError: it is no text.
+    """
+    played = info.get("env_id")
+    if played is not None and not isinstance(played, str):
+        raise ContractError(
+            f"env '{env_id}': info['env_id'] is {_kind(played)}; expected a registered id, or None."
+        )
+    return played
+
+
 def check_reward(env_id: str, reward: Any) -> float:
     """The reward as a float.
 

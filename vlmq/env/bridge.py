@@ -43,6 +43,8 @@ class PoolEnv(EnvBase):
     Attributes:
         discarded: indices of episodes given up because their environment kept breaking.
         reasons: why, one sentence each.
+        played: of episodes that the environment calls those of another id: which, by index. For whoever takes the
+            episode to remove.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class PoolEnv(EnvBase):
         self.seed_of = seed_of
         self.discarded: list[int] = []
         self.reasons: list[str] = []
+        self.played: dict[int, str] = {}
         self._max_reply = max_reply
         self._retries = retries
         self._attempts: dict[int, int] = {}
@@ -155,6 +158,8 @@ class PoolEnv(EnvBase):
             if self._steps[slot] is not None:
                 self._turn[slot] += 1
             self._steps[slot] = step
+            if step.played is not None:
+                self.played[int(self._episode[slot])] = step.played
 
     def _fail(self, slot: int, reason: str) -> None:
         episode = int(self._episode[slot])
@@ -163,6 +168,7 @@ class PoolEnv(EnvBase):
         if self._attempts[episode] <= self._retries:
             self._queue.appendleft(episode)
         else:
+            self.played.pop(episode, None)
             self.discarded.append(episode)
             self.reasons.append(reason)
 

@@ -11,7 +11,14 @@ from typing import Any
 import gymnasium
 
 from vlmq.api import Observation, SupportsExpert, UserError
-from vlmq.api.contract import Shape, check_info, check_observation, check_reward, check_spaces
+from vlmq.api.contract import (
+    Shape,
+    check_info,
+    check_observation,
+    check_played,
+    check_reward,
+    check_spaces,
+)
 from vlmq.env.wrappers import BlankImage
 
 log = logging.getLogger(__name__)
@@ -32,6 +39,7 @@ class Step:
         expert: the expert's next action, where it was asked for and there is one.
         failure: why the environment itself broke, in one line; None where it did not. Such an episode is to
             be discarded: its end says nothing of the agent.
+        played: id whose episode this is, where an environment plays those of several.
     """
 
     observation: Observation
@@ -43,6 +51,7 @@ class Step:
     legal_actions: tuple[str, ...] | None
     expert: str | None
     failure: str | None
+    played: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -141,9 +150,12 @@ class Slot:
         observation = check_observation(self.env_id, raw, self._space)
         action_ok, success, legal = check_info(self.env_id, info, ended)
         number = check_reward(self.env_id, reward)
+        played = check_played(self.env_id, info)
         expert = None if ended or self._expert is None else self._expert.expert_action()
         self._last = observation
-        return Step(observation, number, terminated, truncated, action_ok, success, legal, expert, None)
+        return Step(
+            observation, number, terminated, truncated, action_ok, success, legal, expert, None, played
+        )
 
     def _fail(self, error: Exception) -> Step:
         reason = _reason(error)

@@ -245,6 +245,7 @@ def _plain(step: Step) -> tuple[Any, ...]:
         step.legal_actions,
         step.expert,
         step.failure,
+        step.played,
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from vlmq.api.errors import DataError
 from vlmq.report.stats import wilson
 
+_SOLVED = 0.8
+"""Success from which `format_tasks` counts a task as solved."""
 _FIELDS = ("name", "success", "low", "high", "return", "syntax", "episodes", "seed")
 
 
@@ -104,8 +106,38 @@ def format_table(rows: Sequence[Row]) -> str:
     In brackets after the seed: which other set of held-out episodes was played.
     """
     header = ("", "success", "95 % interval", "return", "syntax", "episodes", "seed")
-    cells = [header, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    return _aligned([header, *(_cells(row) for row in rows)])
+
+
+def format_tasks(rows: Sequence[Row]) -> str:
+    """Success of each row in each task, with its interval, where the environment played several; else "".
+
+    Rows without tasks are left out.
+    """
+    shown = {
+        row.name: {task["env_id"]: task for task in row.extras["tasks"]}
+        for row in rows
+        if "tasks" in row.extras
+    }
+    names = sorted({name for tasks in shown.values() for name in tasks})
+    if not names:
+        return ""
+    cells = [("task", *shown)]
+    for name in names:
+        found = [tasks.get(name) for tasks in shown.values()]
+        cells.append((name, *("" if task is None else _interval(task) for task in found)))
+    reached = [sum(task["success"] >= _SOLVED for task in tasks.values()) for tasks in shown.values()]
+    cells.append((f"{percent(_SOLVED)} or more", *(f"{count} of {len(names)}" for count in reached)))
+    return _aligned(cells)
+
+
+def _interval(task: Mapping[str, Any]) -> str:
+    return f"{percent(task['success'])} ({100 * task['low']:.0f} - {100 * task['high']:.0f})"
+
+
+def _aligned(cells: Sequence[tuple[str, ...]]) -> str:
+    """Lines of cells under each other, a rule below the first; the first column flush left, the others flush right."""
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = [
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)

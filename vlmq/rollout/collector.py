@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torchrl.collectors import Collector
@@ -129,7 +130,8 @@ class Player:
         while self._anyone(self._env.busy):
             if self._frames is None:
                 self._frames = iter(self._collector)
-            yield from self._assembler.add(next(self._frames), seed_of, **about)
+            for episode in self._assembler.add(next(self._frames), seed_of, **about):
+                yield replace(episode, env_id=self._env.played.pop(episode.index, self.env_id))
 
     @property
     def discarded(self) -> list[tuple[int, str]]:

@@ -6,6 +6,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from vlmq.report.plots import Band, learning_curve
-from vlmq.report.results import format_table, write_results
+from vlmq.report.results import Row, format_table, format_tasks, write_results
 from vlmq.train.checkpoint import FOLDER
 
 
@@ -71,7 +72,7 @@ class Reporter(L.Callback):
         run_dir = Path(trainer.default_root_dir)
         self._write(run_dir, pl_module)
         if pl_module.rows:
-            print(f"\n{format_table(pl_module.rows)}")
+            print(f"\n{_tables(pl_module.rows)}")
         minutes = (time.monotonic() - self._started) / 60
         given_up = pl_module.trainer.datamodule.discarded
         lost = f"; {given_up} episodes were given up because their environment broke" if given_up else ""
@@ -96,7 +97,7 @@ class Reporter(L.Callback):
         if trainer.state.fn == "validate":
             path = Path(trainer.default_root_dir) / "validate.json"
             write_results(path, pl_module.rows)
-            print(f"\n{format_table(pl_module.rows)}\n\nWritten to {path}")
+            print(f"\n{_tables(pl_module.rows)}\n\nWritten to {path}")
 
     def _write(self, run_dir: Path, module: Any) -> None:
         if module.rows:
@@ -111,6 +112,12 @@ class Reporter(L.Callback):
         data = next((row.success for row in module.rows if row.name == "data"), None)
         title = str(module.trainer.datamodule.env)
         learning_curve(module.points, run_dir / "curve.png", title=title, bands=bands, data_success=data)
+
+
+def _tables(rows: Sequence[Row]) -> str:
+    """All rows, and below them what each reached in each task where there are several."""
+    tasks = format_tasks(rows)
+    return format_table(rows) + (f"\n\n{tasks}" if tasks else "")
 
 
 class SaveConfig(SaveConfigCallback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from vlmq.api import Episode
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import Row
+from vlmq.report.stats import wilson
 
 
 def judge(name: str, episodes: Sequence[Episode], seed: int, evaluation_seed: int = 0) -> Row:
     """Success with its interval, return, share of episodes with a positive return, syntax accuracy.
+
+    Where the environment played the episodes of several ids, the row says each one's success (`tasks`).
 
     Args:
         name: of the row.
@@ -21,6 +25,8 @@ def judge(name: str, episodes: Sequence[Episode], seed: int, evaluation_seed: in
         seed: of the run.
         evaluation_seed: tells this set of held-out episodes from another.
     """
+    played = sorted({episode.env_id for episode in episodes})
+    apart = {} if len(played) == 1 else {"tasks": [_task(one, episodes) for one in played]}
     returns = np.array([episode.episode_return for episode in episodes])
     turns = [turn for episode in episodes for turn in episode.turns]
     return Row.from_counts(
@@ -33,7 +39,15 @@ def judge(name: str, episodes: Sequence[Episode], seed: int, evaluation_seed: in
         evaluation_seed=evaluation_seed,
         return_positive=float((returns > 0).mean()),
         turns=len(turns) / len(episodes),
+        **apart,
     )
+
+
+def _task(env_id: str, episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Success of one id's episodes among several's."""
+    won = [episode.success for episode in episodes if episode.env_id == env_id]
+    success, low, high = wilson(sum(won), len(won))
+    return {"env_id": env_id, "success": success, "low": low, "high": high, "episodes": len(won)}
 
 
 def judge_data(store: EpisodeStore) -> Row:

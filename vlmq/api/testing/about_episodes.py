@@ -12,9 +12,10 @@ import numpy as np
 from vlmq.api.contract import check_info, check_reward
 from vlmq.api.errors import ContractError
 from vlmq.api.testing.fresh import Unanswered, episode
-from vlmq.api.testing.play import Moment, Record, difference
+from vlmq.api.testing.play import Moment, Player, Record, difference
 from vlmq.api.testing.question import Fault, Skip, question, raised, shown
 from vlmq.api.testing.subject import Subject
+from vlmq.api.testing.target import find_target
 
 _PLAYED = ("can_be_made", "spaces_are_those_of_the_contract", "plays")
 
@@ -100,6 +101,38 @@ def infos_pickle(subject: Subject) -> str:
                     f"leave '{key}' out of info, or give it as plain data.",
                 ) from error
     return ""
+
+
+@question(*_PLAYED, "the_seed_decides")
+def the_id_that_is_played_plays_the_same(subject: Subject) -> str:
+    """`info["env_id"]`, where it is given, is a registered id that plays the very same episode from the same seed."""
+    named = {
+        str(r.moments[0].info["env_id"]): r for r in subject.random_play if r.moments[0].info.get("env_id")
+    }
+    if named and subject.target.kwargs:
+        raise Skip("asked of the environment without arguments")
+    for env_id, record in list(named.items())[:3]:
+        try:
+            env = find_target(env_id, {}).make()
+        except Exception as error:
+            raise Fault(
+                f"info['env_id'] is {env_id!r} with seed {record.seed}, which cannot be made: {raised(error)}",
+                "a registered id",
+                "name an id of SPECS, or leave info['env_id'] out.",
+            ) from error
+        try:
+            apart = difference(
+                record.fingerprints(), Player(env).replay(record.seed, record.actions).fingerprints()
+            )
+        finally:
+            env.close()
+        if apart is not None:
+            raise Fault(
+                f"with seed {record.seed} {env_id} plays another episode: it differs in {apart}",
+                "the same episode under the id that info['env_id'] names",
+                "reset the task with the seed that was given, not with one drawn from it, or leave info['env_id'] out.",
+            )
+    return f"{len(named)} ids" if named else ""
 
 
 @question(*_PLAYED, "metadata_is_complete")
@@ -279,6 +312,7 @@ QUESTIONS = (
     episodes_end,
     success_is_told_at_the_end,
     infos_pickle,
+    the_id_that_is_played_plays_the_same,
     rewards_lie_in_their_range,
     an_ended_episode_stays_ended,
     reset_begins_anew,
