@@ -5,7 +5,8 @@
 
 The rest of the play is random, and 30 % of its replies are garbled. Each unit is one `vlmq fit` in a process of its
 own; its row is appended to the CSV when it ends, and a unit that is in the CSV already is not run again. Units of
-one task, share and seed learn from the very same dataset. The training seed is the unit of every interval.
+one task, share and seed learn from the very same dataset. The training seed is the unit of every interval. The method
+`afsft_online` goes on from where `afsft` ended, with play of its own.
 """
 
 from __future__ import annotations
@@ -41,23 +42,29 @@ Changes = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A task, and how much of it every method is given.
+    """A task, and how much of it every method is given; what is None is the configuration's own.
 
     Attributes:
+        config: name of the configuration that it is trained with.
         env: the environment.
+        env_args: arguments of the environment beyond the configuration's.
         episodes: of the dataset.
-        warmup: updates of the warm-up; by default the quickstart's.
+        warmup: updates of the warm-up.
         updates: after it.
+        online: updates with own play after those.
         batch_size: fragments of each update.
-        evaluated: episodes of one more evaluation at the end; None where 300 are enough.
+        evaluated: episodes of one more evaluation at the end; None where those of the configuration are enough.
         afsft: changes to AFSFT and its variants, of its phase and of the model; the data stay what they are.
     """
 
-    env: str
-    episodes: int = 1500
+    config: str = "quickstart"
+    env: str | None = None
+    env_args: Changes = field(default_factory=dict)
+    episodes: int | None = None
     warmup: int | None = None
     updates: int = 1000
-    batch_size: int = 16
+    online: int = 200
+    batch_size: int | None = None
     evaluated: int | None = None
     afsft: Changes = field(default_factory=dict)
 
@@ -70,11 +77,11 @@ RARE_SUCCESS: Changes = {
 }
 """For data in which hardly an episode succeeds."""
 TASKS = {
-    "numberline": Task("cards/NumberLine-v0"),
-    "ezpoints": Task("cards/EZPoints-v0", episodes=10_000, updates=4000, afsft=RARE_SUCCESS),
-    "points24": Task("cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
+    "numberline": Task(env="cards/NumberLine-v0"),
+    "ezpoints": Task(env="cards/EZPoints-v0", episodes=10_000, updates=4000, afsft=RARE_SUCCESS),
+    "points24": Task(env="cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
     "blackjack": Task(
-        "cards/Blackjack-v0",
+        env="cards/Blackjack-v0",
         episodes=20_000,
         warmup=600,
         updates=3000,
@@ -89,6 +96,8 @@ TASKS = {
             "model": {"lambda_turn": 1.0},
         },
     ),
+    "babyai": Task("babyai"),
+    "textworld": Task("textworld"),
 }
 BASELINES = ROOT / "configs" / "baselines"
 VARIANTS: dict[str, Changes] = {
@@ -114,7 +123,8 @@ VARIANTS: dict[str, Changes] = {
     "kl": {"model": {"kl_weight": 0.1}},
 }
 """Changes to AFSFT's phase, and to the model."""
-METHODS = sorted([path.stem for path in BASELINES.glob("*.yaml")] + list(VARIANTS))
+ONLINE = "afsft_online"
+METHODS = sorted([ONLINE] + [path.stem for path in BASELINES.glob("*.yaml")] + list(VARIANTS))
 
 
 def main() -> None:
@@ -148,27 +158,34 @@ def main() -> None:
 
 
 def configuration(task: str, expert: float, method: str, updates: int | None, dataset: Path) -> Changes:
-    """The quickstart's settings on another task, with other data and one method."""
-    config: Changes = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
-    variant = VARIANTS.get(method, {} if method == "afsft" else None)
-    overlay = BASELINES / f"{'afsft' if variant is not None else method}.yaml"
+    """The settings of a task's configuration, with other data and one method."""
     own = TASKS[task]
+    config: Changes = yaml.safe_load((ROOT / "configs" / f"{own.config}.yaml").read_text(encoding="utf-8"))
+    own_play = next(phase for phase in config["model"]["phases"] if phase.get("online"))
+    warmup_updates = own.warmup or config["model"]["phases"][0]["updates"]
+    variant = VARIANTS.get(method, {} if method in ("afsft", ONLINE) else None)
+    overlay = BASELINES / f"{'afsft' if variant is not None else method}.yaml"
     updates = updates or own.updates
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     warmup, phase = config["model"]["phases"]
-    warmup["updates"] = own.warmup or warmup["updates"]
+    warmup["updates"] = warmup_updates
     changes: Changes = {}
     if variant is not None:
         merge(changes, copy.deepcopy(own.afsft))
         merge(changes, copy.deepcopy(variant))
     merge(config["model"], changes.pop("model", {}))
-    phase |= {"name": method, "updates": updates, **changes}
+    phase |= {"name": "afsft" if method == ONLINE else method, "updates": updates, **changes}
+    if method == ONLINE:
+        config["model"]["phases"].append({**own_play, **changes, "name": ONLINE, "updates": own.online})
     policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
-    config["data"] |= {"env": own.env, "batch_size": own.batch_size}
-    config["data"]["dataset"] = str(dataset)
-    config["data"]["collect"] |= {"policy": policy, "expert": expert, "episodes": own.episodes}
+    data = config["data"]
+    for name, value in {"env": own.env, "batch_size": own.batch_size}.items():
+        data[name] = value or data[name]
+    merge(data, {"env_args": dict(own.env_args), "dataset": str(dataset)})
+    data["collect"] |= {"policy": policy, "expert": expert}
+    data["collect"]["episodes"] = own.episodes or data["collect"]["episodes"]
     config["trainer"] |= {
-        "val_check_interval": int(np.gcd(updates, warmup["updates"])),
+        "val_check_interval": int(np.gcd.reduce([phase["updates"] for phase in config["model"]["phases"]])),
         "enable_progress_bar": False,
     }
     return config
@@ -186,11 +203,16 @@ def merge(config: Changes, changes: Changes) -> None:
 def run(task: str, expert: float, method: str, seed: int, updates: int | None, runs: Path) -> Changes:
     """Train one unit and give its row."""
     name = f"{task}-{expert:g}-{seed}"
-    folder = runs / f"{name}-{method}"
-    config = configuration(task, expert, method, updates, runs / "datasets" / name)
+    start = "afsft" if method == ONLINE else method
+    folder = runs / f"{name}-{start}"
+    dataset = runs / "datasets" / name
     started = time.monotonic()
-    fit(config, folder, seed)
-    rows = {row["name"]: row for row in results(folder / "results.json")}
+    there = folder / "results.json"
+    if method != ONLINE or not there.is_file() or start not in {row["name"] for row in results(there)}:
+        fit(configuration(task, expert, start, updates, dataset), folder, seed)
+    if method == ONLINE:
+        fit(configuration(task, expert, method, updates, dataset), folder, seed, "--ckpt_path", "last")
+    rows = {row["name"]: row for row in results(there)}
     row = rows[method]
     if evaluated := TASKS[task].evaluated:
         options = ("--ckpt_path", "last", "--data.evaluation.final_episodes", str(evaluated))
@@ -203,13 +225,13 @@ def run(task: str, expert: float, method: str, seed: int, updates: int | None, r
     }  # fmt: skip
 
 
-def fit(config: Changes, folder: Path, seed: int) -> None:
+def fit(config: Changes, folder: Path, seed: int, *options: str) -> None:
     """Train in a process of its own, everything under `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     config["trainer"]["default_root_dir"] = str(folder)
     path = folder / "benchmark.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    vlmq("fit", path, folder, "--seed_everything", str(seed))
+    vlmq("fit", path, folder, "--seed_everything", str(seed), *options)
 
 
 def vlmq(verb: str, config: Path, folder: Path, *options: str) -> None:
