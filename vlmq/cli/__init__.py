@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vlmq.cli import author, configs, data, envs, runs
+from vlmq.cli import author, configs, data, doctor, envs, runs
 from vlmq.cli.words import Verb, Wrong, choose
 
 HELP = """\
@@ -35,6 +35,7 @@ Look around
   configs   copy NAME [DEST]   one of them, for you to edit
   data      info STORE         what a folder of recorded episodes holds
   data      import JSONL STORE turn your own episodes into such a folder
+  doctor                       what this machine and installation are, and what wants mending
 
 Write an environment of your own
   new-env   NAME               a package that works, for you to put your rules in
@@ -114,6 +115,7 @@ VERBS: dict[str, Verb] = {
     "envs": envs.envs,
     "configs": configs.configs,
     "data": data.data,
+    "doctor": doctor.doctor,
     "new-env": author.new_env,
     "check": author.check,
 }
