@@ -22,7 +22,13 @@ from learning import run as train
 from tqdm.auto import tqdm
 
 CSV = ROOT / "benchmarks" / "results" / "halving.csv"
-ARMS = ("afsft", *VARIANTS)
+ARMS = (
+    "afsft", "afsft_zero", "exp", "turn_and",  # the filter: with a margin, without, and others
+    "topk", "expectile", "hl_gauss",  # the value, and the critic's loss
+    "one_step", "lambda_0.9",  # the targets
+    "trunk_0.1", "trunk_0",  # how much of the critic's gradient reaches the trunk
+)  # fmt: skip
+"""What is contested by default; `--arms` takes any of AFSFT's variants."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Rung:
 
 CONTESTS = {
     "numberline": (0.0, (Rung(400, 1), Rung(700, 2), Rung(1000, 3))),
-    "ezpoints": (0.05, (Rung(1000, 1), Rung(2000, 2), Rung(4000, 3))),
+    "ezpoints": (0.05, (Rung(600, 1), Rung(1200, 2), Rung(2400, 2))),
 }
 """Share of expert play, and the rungs."""
 
@@ -51,7 +57,7 @@ def main() -> None:
     """Run what is missing, rung by rung, and print who stayed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tasks", nargs="+", default=list(CONTESTS), choices=list(CONTESTS))
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=["afsft", *VARIANTS])
     parser.add_argument("--rungs", type=int, default=3, help="how many are run")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "halving")
     parser.add_argument("--csv", type=Path, default=CSV)
