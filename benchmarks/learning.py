@@ -29,7 +29,7 @@ import numpy as np
 import yaml
 from tqdm.auto import tqdm
 
-from vlmq.report.stats import mean_over_seeds
+from vlmq.report.stats import interquartile_mean, mean_over_seeds, stratified_bootstrap
 
 ROOT = Path(__file__).resolve().parent.parent
 CSV = ROOT / "benchmarks" / "results" / "learning.csv"
@@ -292,25 +292,10 @@ def table(rows: list[dict[str, str]]) -> str:
     lines.append(f"\nover {len(shared)} cells (stratified bootstrap over seeds, 95 %)")
     for method, found in methods.items():
         strata = [np.array(found[cell]) for cell in sorted(shared)]
-        for name, statistic in (("mean", np.mean), ("IQM", interquartile_mean)):
-            value, low, high = stratified(strata, statistic)
+        for name, statistic in (("mean", None), ("IQM", interquartile_mean)):
+            value, low, high = stratified_bootstrap(strata, statistic)
             lines.append(f"{method:13} {name:4} {100 * value:5.1f} % [{100 * low:5.1f}, {100 * high:5.1f}]")
     return "\n".join(lines)
-
-
-def interquartile_mean(values: Any) -> float:
-    """Mean of the middle half."""
-    ordered = np.sort(values)
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
-
-
-def stratified(strata: list[Any], statistic: Any, resamples: int = 2000) -> tuple[float, float, float]:
-    """A statistic of all values, with the percentile interval when seeds are drawn anew within each stratum."""
-    rng = np.random.default_rng(0)
-    drawn = [statistic(np.concatenate([rng.choice(s, len(s)) for s in strata])) for _ in range(resamples)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(statistic(np.concatenate(strata))), float(low), float(high)
 
 
 def draw(task: str, rows: list[dict[str, str]], path: Path) -> Path:

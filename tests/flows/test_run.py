@@ -245,6 +245,24 @@ def test_a_ranking_of_nothing_is_one_sentence(
     assert said in capsys.readouterr().err
 
 
+def test_runs_are_compared_on_the_command_line(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, picture = tmp_path / "table.md", tmp_path / "arms.png"
+    options = "--against", "sft", "--markdown", str(table), "--png", str(picture)
+    assert main(["compare", str(run_dir), *options]) == 0
+    told = capsys.readouterr().out
+    for row in read_results(run_dir / "results.json")[1:]:
+        (line,) = [line for line in told.splitlines() if line.startswith(f"{row.name} ")]
+        assert f"{100 * row.success:.1f} % (one seed: no interval)" in line
+        assert f"| {row.name} | 1 |" in table.read_text()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "holds no readable config.yaml" in capsys.readouterr().err
+    assert main(["compare", "--png", str(picture)]) == 2
+    assert "`vlmq compare` takes runs' folders" in capsys.readouterr().err
+
+
 def test_a_ranking_needs_episodes_of_the_models_own_tokens(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

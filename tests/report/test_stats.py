@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmq.report.stats import bootstrap, mean_over_seeds, rank_correlation, t_quantile, wilson
+from vlmq.report.stats import (
+    bootstrap,
+    interquartile_mean,
+    mean_over_seeds,
+    probability_of_improvement,
+    rank_correlation,
+    stratified_bootstrap,
+    t_quantile,
+    wilson,
+)
 
 
 def test_wilson_agrees_with_the_formula_worked_by_hand() -> None:
@@ -135,3 +144,28 @@ def test_rank_correlation_looks_at_order_alone() -> None:
     # Ranks 1 2.5 2.5 4 against 1 2 3 4: worked by hand, 4.5 / sqrt(4.5 * 5).
     assert rank_correlation(np.array([0.0, 3.0, 3.0, 7.0]), values) == pytest.approx(4.5 / math.sqrt(22.5))
     assert math.isnan(rank_correlation(values, np.ones(4)))
+
+
+def test_the_interquartile_mean_leaves_out_the_best_and_the_worst_quarter() -> None:
+    assert interquartile_mean(np.array([9.0, 1.0, 2.0, 0.0])) == 1.5
+    assert interquartile_mean(np.array([[3.0, 1.0, 2.0], [6.0, 6.0, 0.0]])).tolist() == [2.0, 4.0]
+    assert interquartile_mean(np.arange(8.0)) == np.mean([2, 3, 4, 5])
+
+
+def test_a_stratified_bootstrap_keeps_every_stratum_its_part() -> None:
+    # Strata far apart without any spread of their own: there is nothing to be unsure of.
+    assert stratified_bootstrap([[0.0, 0.0], [1.0, 1.0]]) == (0.5, 0.5, 0.5)
+    assert stratified_bootstrap([[0.0, 1.0]] * 3, seed=1).low < 0.35
+    whole = stratified_bootstrap([[0.2, 0.4], [0.6]], interquartile_mean)
+    assert whole == stratified_bootstrap([[0.4, 0.2], [0.6]], interquartile_mean)._replace(
+        low=whole.low, high=whole.high
+    )
+    with pytest.raises(ValueError, match="at least one stratum"):
+        stratified_bootstrap([])
+    with pytest.raises(ValueError, match="none may be empty"):
+        stratified_bootstrap([[1.0], []])
+
+
+def test_the_probability_of_improvement_counts_pairs() -> None:
+    assert probability_of_improvement([0.0, 1.0], [1.0, 2.0]) == (0.5 + 1 + 1 + 1) / 4
+    assert probability_of_improvement([0.5], [0.5]) == 0.5

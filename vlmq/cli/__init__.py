@@ -25,6 +25,7 @@ Learn and measure (a yaml file says with which model, environment and data)
   collect   --config FILE      play and record episodes, to learn from later
 
   report    RUN                see a run's episodes as its critic does, on one page (HTML)
+  compare   RUN RUN ...        whether runs differ, with intervals over seeds
   rank      RUN RUN ...        which run is best, told from recorded episodes without playing
 
 Look around
@@ -111,6 +112,7 @@ VERBS: dict[str, Verb] = {
     "validate": _train("validate"),
     "collect": _train("collect"),
     "report": runs.report,
+    "compare": runs.compare,
     "rank": runs.rank,
     "envs": envs.envs,
     "configs": configs.configs,

@@ -1,6 +1,8 @@
-"""`vlmq report` and `vlmq rank`: what became of runs."""
+"""`vlmq report`, `vlmq compare` and `vlmq rank`: what became of runs."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from vlmq.cli.words import FLAG, VALUE, Wrong, asks_for_help, one_word, read
 
@@ -14,6 +16,18 @@ Writes RUN/report.html: results, learning curve, and episodes with every token c
   --open             show the page in the browser
 """
 
+COMPARE_HELP = """\
+usage: vlmq compare RUN RUN ... [--against ROW] [--markdown FILE] [--png FILE]
+
+Whether runs differ, with 95 % intervals over seeds. Runs that differ in nothing but the seed and folders are put
+together, and each row of their results is compared with one of them. Only what was judged alike is compared.
+
+  RUN              a run's folder
+  --against ROW    the row to compare with; the first one by default
+  --markdown FILE  write the table there, too
+  --png FILE       draw the rows' success with its intervals
+"""
+
 RANK_HELP = """\
 usage: vlmq rank RUN [RUN ...] [--data STORE] [--episodes N] [--temperature T]
 
@@ -25,6 +39,7 @@ Estimates each run's expected return by fitted Q evaluation on recorded episodes
   --temperature T  of the policies that are evaluated; 0, greedy, by default
 """
 
+_COMPARE_TAKES = "runs' folders, --against ROW, --markdown FILE and --png FILE"
 _REPORT_TAKES = "one run's folder, --checkpoint NAME, --episodes N, --open"
 _RANK_TAKES = "runs, --data STORE, --episodes N and --temperature T"
 
@@ -46,6 +61,33 @@ def report(args: list[str]) -> int:
         import webbrowser
 
         webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
+def compare(args: list[str]) -> int:
+    """Put runs side by side."""
+    if not args or asks_for_help(args):
+        print(COMPARE_HELP, end="")
+        return 0
+    given = read(
+        args, "vlmq compare", _COMPARE_TAKES, {"--against": VALUE, "--markdown": VALUE, "--png": VALUE}
+    )
+    if not given.words:
+        raise Wrong(f"`vlmq compare` takes {_COMPARE_TAKES}; see `vlmq compare --help`.")
+    from vlmq.report import compare as report
+    from vlmq.report.results import aligned
+
+    arms = report.compare(given.words)
+    against = given.text("--against", arms[0].name)
+    table = report.table(arms, against)
+    print(aligned(table))
+    if given.has("--markdown"):
+        Path(given.text("--markdown", "")).write_text(report.as_markdown(table), encoding="utf-8")
+        print(f"\nwrote {given.text('--markdown', '')}")
+    if given.has("--png"):
+        report.draw(arms, given.text("--png", ""))
+        print(f"\nwrote {given.text('--png', '')}")
+    print(f"\nLook into one: vlmq report {given.words[0]}")
     return 0
 
 

@@ -9,8 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmq.report.stats import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = ("#7a8594", "#c77b1e", "#2f6fb3", "#1f8a5b", "#8c4fa3", "#b23a48")
 _INK, _FAINT, _GRID, _SHADE = "#22272e", "#6b7480", "#e3e6ea", "#f4f6f8"
@@ -82,6 +85,47 @@ def learning_curve(
         _draw_data_line(axes, data_success, below=below)
     _draw_lines(axes, points, bands, data_success, below=below)
 
+    _write(figure, path)
+
+
+def draw_arms(arms: Sequence[tuple[str, Interval]], path: str | os.PathLike[str]) -> None:
+    """Draw one bar of success an arm, the first on top, with its interval, and write a PNG file.
+
+    Args:
+        arms: name and success, 0..1.
+        path: the file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(8.0, 0.9 + 0.45 * len(arms)), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, (_, success) in enumerate(arms):
+        colour = _COLOURS[place % len(_COLOURS)]
+        axes.barh(place, success.value, height=0.6, color=colour, alpha=0.75)
+        axes.plot(
+            [success.low, success.high], [place, place], color=_INK, linewidth=1.6, solid_capstyle="butt"
+        )
+        axes.text(1.02, place, _percent(success.value), va="center", fontsize=9, color=_INK)
+    axes.set_yticks(range(len(arms)), [phase_label(name) for name, _ in arms], fontsize=9, color=_INK)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.set_xlabel("success; the dark line is its 95 % interval over seeds", color=_FAINT)
+    axes.tick_params(colors=_FAINT, length=0)
+    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "left")
+        spine.set_color(_GRID)
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """As a PNG file, whole or not at all."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -106,7 +106,7 @@ def format_table(rows: Sequence[Row]) -> str:
     In brackets after the seed: which other set of held-out episodes was played.
     """
     header = ("", "success", "95 % interval", "return", "syntax", "episodes", "seed")
-    return _aligned([header, *(_cells(row) for row in rows)])
+    return aligned([header, *(_cells(row) for row in rows)])
 
 
 def format_tasks(rows: Sequence[Row]) -> str:
@@ -128,14 +128,14 @@ def format_tasks(rows: Sequence[Row]) -> str:
         cells.append((name, *("" if task is None else _interval(task) for task in found)))
     reached = [sum(task["success"] >= _SOLVED for task in tasks.values()) for tasks in shown.values()]
     cells.append((f"{percent(_SOLVED)} or more", *(f"{count} of {len(names)}" for count in reached)))
-    return _aligned(cells)
+    return aligned(cells)
 
 
 def _interval(task: Mapping[str, Any]) -> str:
     return f"{percent(task['success'])} ({100 * task['low']:.0f} - {100 * task['high']:.0f})"
 
 
-def _aligned(cells: Sequence[tuple[str, ...]]) -> str:
+def aligned(cells: Sequence[tuple[str, ...]]) -> str:
     """Lines of cells under each other, a rule below the first; the first column flush left, the others flush right."""
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = [

@@ -95,6 +95,53 @@ def bootstrap(
     return Interval(float(reduce(data[None])[0]), float(low), float(high))
 
 
+def interquartile_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the middle half of the last axis: what is left when the best and the worst quarter are cut.
+
+    Robust as a median and surer than one with few values (Agarwal et al. 2021, arXiv 2108.13264).
+    """
+    ordered = np.sort(values, axis=-1)
+    cut = values.shape[-1] // 4
+    return np.asarray(ordered[..., cut : values.shape[-1] - cut].mean(axis=-1))
+
+
+def stratified_bootstrap(
+    strata: Sequence[Sequence[float] | NDArray[Any]],
+    statistic: Statistic | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 5000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of a statistic of all values together, drawn anew within each stratum.
+
+    Args:
+        strata: for each task, say, one number a seed.
+        statistic: of all of them in one list; the mean where none is given.
+        confidence: of the interval.
+        resamples: how many.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no stratum, or an empty one.
+    """
+    data = [np.asarray(stratum, np.float64) for stratum in strata]
+    if not data or any(stratum.ndim != 1 or stratum.size == 0 for stratum in data):
+        raise ValueError("a stratified bootstrap needs at least one stratum, and none may be empty")
+    reduce = statistic or _mean
+    rng = np.random.default_rng(seed)
+    drawn = [stratum[rng.integers(0, stratum.size, size=(resamples, stratum.size))] for stratum in data]
+    tail = (1 - _checked(confidence)) / 2
+    low, high = np.quantile(reduce(np.concatenate(drawn, axis=-1)), [tail, 1 - tail])
+    return Interval(float(reduce(np.concatenate(data)[None])[0]), float(low), float(high))
+
+
+def probability_of_improvement(first: Sequence[float], second: Sequence[float]) -> float:
+    """How probably a seed of the second is better than one of the first; ties count half."""
+    ours, theirs = np.asarray(first, np.float64)[:, None], np.asarray(second, np.float64)[None]
+    return float((theirs > ours).mean() + 0.5 * (theirs == ours).mean())
+
+
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Spearman's rank correlation of two lists of numbers, ties sharing their mean rank; NaN where one is constant."""
     ours, theirs = _ranks(first), _ranks(second)

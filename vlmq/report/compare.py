@@ -1,0 +1,220 @@
+"""Are these runs different? Rows of several runs, their seeds put together, with intervals over seeds.
+
+Runs whose configurations differ in nothing but the seed and the folders are one setting, and each row of their results
+is an arm: what a phase reached, once a seed. Only what was judged alike is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vlmq.api import DataError, UserError
+from vlmq.report.plots import draw_arms
+from vlmq.report.results import Row, percent, read_results
+from vlmq.report.stats import (
+    Interval,
+    interquartile_mean,
+    mean_over_seeds,
+    probability_of_improvement,
+    stratified_bootstrap,
+)
+
+_OF_A_RUN = (
+    "seed_everything",
+    "config",
+    "ckpt_path",
+    "trainer.default_root_dir",
+    "data.seed",
+    "data.dataset",
+)
+"""Settings in which the runs of one setting may differ."""
+_JUDGED_BY = (
+    "data.env", "data.env_args", "data.evaluation.env_args", "data.evaluation.seed", "data.evaluation.blank_images",
+    "model.reply_format",
+)  # fmt: skip
+"""Settings that say what success means."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one phase of one setting reached, over its seeds.
+
+    Attributes:
+        name: the row's, and where several settings have such a row, in what this one differs.
+        rows: one a seed.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+
+    @property
+    def success(self) -> list[float]:
+        """One number a seed."""
+        return [row.success for row in self.rows]
+
+    @property
+    def strata(self) -> list[list[float]]:
+        """Success of each task, one number a seed; one stratum where there is one task."""
+        tasks: dict[str, list[float]] = {}
+        for row in self.rows:
+            for task in row.extras.get("tasks") or [{"env_id": "", "success": row.success}]:
+                tasks.setdefault(task["env_id"], []).append(float(task["success"]))
+        return list(tasks.values())
+
+
+def compare(runs: Sequence[str | os.PathLike[str]]) -> list[Arm]:
+    """The arms of several runs, in the order in which they first occur.
+
+    Raises:
+        DataError: a folder holds no results, or no configuration.
+        UserError: two runs were judged differently, or one arm has a seed twice.
+    """
+    settings: dict[str, dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[int, Row]] = {}
+    first: tuple[Path, dict[str, Any]] | None = None
+    for run in map(Path, runs):
+        config = _flat(_configuration(run))
+        first = first or (run, config)
+        _check_alike(*first, run, config)
+        own = {key: value for key, value in config.items() if not key.startswith(_OF_A_RUN)}
+        setting = json.dumps(own, sort_keys=True, default=str)
+        settings[setting] = own
+        for row in read_results(run / "results.json"):
+            if row.name == "data":
+                continue
+            seeds = found.setdefault((setting, row.name), {})
+            if row.seed in seeds:
+                raise UserError(
+                    f"{run} has the settings and the seed ({row.seed}) of a run before it; name it once."
+                )
+            seeds[row.seed] = row
+    # Settings that differ in what comes after a phase give that phase the same rows: one arm.
+    arms: dict[tuple[str, str], tuple[Row, ...]] = {}
+    for arm, rows in found.items():
+        ordered = tuple(replace(row, extras=_lasting(row)) for _, row in sorted(rows.items()))
+        if ordered not in arms.values():
+            arms[arm] = ordered
+    names = _names(settings, list(arms))
+    return [Arm(names[arm], rows) for arm, rows in arms.items()]
+
+
+def _lasting(row: Row) -> dict[str, Any]:
+    """What a row says beside its numbers, but for how long it took."""
+    return {name: value for name, value in row.extras.items() if name != "seconds"}
+
+
+def table(arms: Sequence[Arm], against: str) -> list[tuple[str, ...]]:
+    """Header and one line an arm: seeds, success, interquartile mean, return, syntax, better than one of them.
+
+    Args:
+        arms: at least one.
+        against: the name of the one that the others are held against.
+
+    Raises:
+        UserError: there is no such arm.
+    """
+    rival = next((arm for arm in arms if arm.name == against), None)
+    if rival is None:
+        raise UserError(f"no row is named '{against}'; there are {', '.join(arm.name for arm in arms)}.")
+    lines: list[tuple[str, ...]] = [
+        ("", "seeds", "success", "IQM", "return", "syntax", f"better than {rival.name}")
+    ]
+    for arm in arms:
+        one = len(arm.rows) == 1
+        success = _said(mean_over_seeds(arm.success, bounds=(0, 1)), one)
+        middle = _said(stratified_bootstrap(arm.strata, interquartile_mean), one)
+        returned = sum(row.episode_return for row in arm.rows) / len(arm.rows)
+        syntax = percent(sum(row.syntax for row in arm.rows) / len(arm.rows))
+        better = "" if arm is rival else percent(probability_of_improvement(rival.success, arm.success))
+        lines.append((arm.name, str(len(arm.rows)), success, middle, f"{returned:.2f}", syntax, better))
+    return lines
+
+
+def as_markdown(table: Sequence[tuple[str, ...]]) -> str:
+    """A table of `table` in Markdown."""
+    header, *lines = table
+    ruled = [header, ("---", *("---:" for _ in header[1:])), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in ruled) + "\n"
+
+
+def draw(arms: Sequence[Arm], path: str | os.PathLike[str]) -> None:
+    """Success of every arm as a PNG file."""
+    draw_arms([(arm.name, mean_over_seeds(arm.success, bounds=(0, 1))) for arm in arms], path)
+
+
+def _said(interval: Interval, one: bool) -> str:
+    if one:
+        return f"{percent(interval.value)} (one seed: no interval)"
+    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _configuration(run: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(
+            f"{run} holds no readable config.yaml; name the folder of a run of `vlmq fit`."
+        ) from error
+    if not isinstance(config, dict):
+        raise DataError(f"{run}/config.yaml holds no settings; name the folder of a run of `vlmq fit`.")
+    return config
+
+
+def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings by their dotted names; lists stay whole, and so do the arguments of environments."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{before}{key}"
+        if isinstance(value, Mapping) and not name.endswith("env_args"):
+            flat |= _flat(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _check_alike(first: Path, ours: Mapping[str, Any], run: Path, theirs: Mapping[str, Any]) -> None:
+    for name in _JUDGED_BY:
+        if ours.get(name) != theirs.get(name):
+            raise UserError(
+                f"{first} and {run} cannot be compared: {name} is {ours.get(name)!r} there and {theirs.get(name)!r} "
+                "here, so success does not mean the same."
+            )
+
+
+def _names(
+    settings: Mapping[str, Mapping[str, Any]], arms: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """Each arm's row, with what tells its setting from the others that have such a row."""
+    names: dict[tuple[str, str], str] = {}
+    for setting, row in arms:
+        rivals = [settings[other] for other, name in arms if name == row and other != setting]
+        own = settings[setting]
+        apart = [key for key in own if any(rival.get(key) != own[key] for rival in rivals)]
+        told = ", ".join(
+            _difference(key, own[key], [rival.get(key) for rival in rivals]) for key in apart[:3]
+        )
+        names[setting, row] = f"{row} ({told})" if told else row
+    return names
+
+
+def _difference(key: str, value: Any, others: Sequence[Any]) -> str:
+    """One setting, shortened: of a list of phases only what is different in them."""
+    if key == "model.phases" and isinstance(value, list):
+        rivals = [phase for other in others if isinstance(other, list) for phase in other]
+        return ", ".join(dict.fromkeys(_phases_apart(value, rivals))) or "other phases"
+    return f"{key.rpartition('.')[2]} {value}"
+
+
+def _phases_apart(own: Sequence[Mapping[str, Any]], rivals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for phase in own:
+        for rival in rivals:
+            if phase.get("name") == rival.get("name"):
+                apart = [key for key in phase if phase[key] != rival.get(key)]
+                yield from (f"{key} {phase[key]}" for key in apart[:2])
