@@ -1,4 +1,4 @@
-"""Makes this folder's helper module importable under importlib mode, and keeps one dataset for its tests."""
+"""Makes helper modules importable, the tiny models of other families among them, and keeps one dataset."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "model"))
 
 from small_run import SmallRun, write_config
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from vlmq.api import ModelError
-from vlmq.model import vision
+from vlmq.model import rotary, vision
 
 _LANGUAGE_LINEARS = r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -62,8 +62,15 @@ class Backbone(nn.Module):
 
     def hidden(self, inputs: dict[str, Tensor]) -> Float[Tensor, "R L D"]:
         """Last hidden states of a padded batch; nothing is cached, so packed rows cannot leak."""
-        output: Tensor = self.model.model(**inputs, use_cache=False).last_hidden_state
+        trunk = self.model.model
+        if hasattr(trunk, "get_rope_index"):
+            inputs = {**inputs, "position_ids": rotary.positions(trunk, inputs)}
+        output: Tensor = trunk(**inputs, use_cache=False).last_hidden_state
         return output
+
+    def positions(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Position ids of a batch of prompts: (R, L), or (3, R, L) where the family has three axes."""
+        return rotary.positions(self.model.model, inputs)
 
     def logits(self, hidden: Float[Tensor, "*S D"]) -> Float[Tensor, "*S V"]:
         """The language head alone."""
@@ -151,7 +158,7 @@ def load_backbone(
         trust_remote_code: whether code that comes with the checkpoint may run.
 
     Raises:
-        ModelError: nothing loadable under that name, or not a vision-language model.
+        ModelError: nothing loadable under that name, not a vision-language model, or one that is not supported.
     """
     source = locate(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "dtype": getattr(torch, dtype)}
@@ -164,6 +171,11 @@ def load_backbone(
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"no vision-language model can be loaded from '{name}': {reason}") from error
+    if model.config.model_type in _LOOK_AHEAD:
+        raise ModelError(
+            f"'{name}' is a {model.config.model_type} model, whose picture tokens look ahead at one another; that is not "
+            "supported yet: choose a family in which every token sees only what stands before it."
+        )
     if lora is not None:
         _add_lora(model, lora)
     if freeze_vision:
@@ -210,4 +222,6 @@ def _freeze_vision(model: nn.Module) -> None:
         tower.requires_grad_(False)
 
 
+_LOOK_AHEAD = ("gemma3", "paligemma")
+"""Families whose attention is not causal within a prompt."""
 _VISION_NAMES = ("vision_model", "vision_tower", "visual")

@@ -112,7 +112,7 @@ def sample_replies(
     lengths = torch.zeros(rows, dtype=torch.long, device=device)
     worth = torch.zeros(rows, device=device)
     alive = torch.ones(rows, dtype=torch.bool, device=device)
-    positions = (mask.cumsum(-1) - 1).clamp_min(0)
+    positions = backbone.positions(inputs)
     step = {**inputs, "position_ids": positions}
     cache = None
     banned = torch.tensor(sampling.banned_ids, dtype=torch.long, device=device)
@@ -132,7 +132,8 @@ def sample_replies(
         if not anyone(bool(alive.any())):
             break
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], -1)
-        positions = positions[:, -1:] + 1
+        # A prompt ends with text, whose axes agree; what follows counts on from there.
+        positions = positions[..., -1:] + 1
         step = {"input_ids": ids[:, index : index + 1], "attention_mask": mask, "position_ids": positions}
     counts = lengths.tolist()
     all_ids, all_probs = ids.int().cpu().numpy(), log_probs.cpu().numpy()

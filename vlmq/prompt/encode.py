@@ -24,17 +24,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoProcessor
 
 from vlmq.api import ModelError, Observation
 from vlmq.prompt import chat
 from vlmq.prompt.parse import ReplyFormat, instruction, thought_span
+from vlmq.prompt.processor import load as load_processor
+from vlmq.prompt.processor import save as save_processor
 
 Pixels = dict[str, NDArray[Any]]
 """What an image processor makes of one picture, without its batch dimension for rows."""
 
 _MARK = "\u241f"  # a character that no template contains
 _CACHE_SIZE = 8192
+_OF_TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 _WORD = 2**64 - 1
 
 
@@ -107,10 +109,8 @@ class Encoder:
     ) -> Encoder:
         """Load the processor of a model directory or Hub id; pictures are always processed by Pillow."""
         try:
-            processor = AutoProcessor.from_pretrained(
-                path, backend="pil", trust_remote_code=trust_remote_code
-            )
-        except (OSError, ValueError, KeyError) as error:
+            processor = load_processor(path, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError, KeyError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(
                 f"'{path}' holds no processor for pictures and text; choose a vision-language model ({reason})."
@@ -121,6 +121,10 @@ class Encoder:
                 "choose a vision-language model."
             )
         return cls(processor, reply_format, thoughts=thoughts)
+
+    def save(self, folder: str | Path, source: str | Path) -> None:
+        """Write the processor, as plain transformers loads it; `source` is where it was loaded from."""
+        save_processor(self.processor, folder, source)
 
     # -- to tokens -----------------------------------------------------------------------------------------
 
@@ -304,11 +308,26 @@ class Encoder:
         return hashlib.blake2b((tokens + template).encode(), digest_size=8).hexdigest()
 
     def _process(self, image: NDArray[np.uint8]) -> Pixels:
-        made = self.processor.image_processor(images=[[_as_picture(image)]], return_tensors="np")
-        arrays = {name: np.asarray(value) for name, value in made.items() if isinstance(value, np.ndarray)}
-        stacked = arrays["pixel_values"].ndim == 5
-        self._stacked = stacked
-        return {name: value[0] if stacked else value for name, value in arrays.items()}
+        if self._stacked is None:
+            # A family either stacks the pictures of each row, (rows, pictures, ...), or lists all of them.
+            self._stacked = self._pixels_of([image, image])["pixel_values"].shape[:2] == (1, 2)
+        made = self._pixels_of([image])
+        return {name: value[0] if self._stacked else value for name, value in made.items()}
+
+    def _pixels_of(self, images: list[NDArray[np.uint8]]) -> Pixels:
+        """Of one row that holds these pictures; the whole processor is asked, for it may set its image processor."""
+        messages = [chat.user_message(Observation(" ", image)) for image in images]
+        made = self.processor(
+            text=[self._render(messages, generate=False)],
+            images=[[_as_picture(image) for image in images]],
+            add_special_tokens=False,
+            return_tensors="np",
+        )
+        return {
+            name: np.asarray(value)
+            for name, value in made.items()
+            if name not in _OF_TEXT and isinstance(value, np.ndarray)
+        }
 
     def _read_table(self, shape: tuple[int, ...]) -> _PixelTable | None:
         """The processor as a function of each pixel alone, or None where it mixes pixels."""

@@ -84,7 +84,7 @@ class Agent:
         """Write the model, adapters merged, and its processor: plain transformers loads them from there."""
         merge_adapters(self.model.backbone.model)
         self.model.backbone.model.save_pretrained(folder)
-        self.encoder.processor.save_pretrained(folder)
+        self.encoder.save(folder, locate(self.settings["backbone"]))
 
 
 def load(run: str | Path, checkpoint_name: str = "last", *, device: str = "cpu") -> Agent:

@@ -1,0 +1,50 @@
+"""Models of other families go the whole way: data, both phases, a checkpoint, an agent, an export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from families import save
+from small_run import SmallRun, logged
+
+import vlmq
+from vlmq.model.backbone import load_backbone
+from vlmq.prompt.encode import Encoder
+from vlmq.report.results import read_results
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("qwen2_5_vl", ("--data.packed", "true", "--model.history", "all")),
+        ("llava", ("--model.lora.rank", "4", "--model.freeze_vision", "true")),
+        pytest.param("qwen3_vl", (), marks=pytest.mark.slow),
+        pytest.param("internvl", ("--model.history", "1"), marks=pytest.mark.slow),
+        pytest.param("llava_onevision", (), marks=pytest.mark.slow),
+        pytest.param("qwen2_vl", ("--model.freeze_vision", "true"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_family_learns_acts_and_is_exported(
+    small: SmallRun, tmp_path: Path, family: str, options: tuple[str, ...]
+) -> None:
+    source = save(family, tmp_path / "model")
+    (source / "video_preprocessor_config.json").write_text('{"fps": 2}')
+    run_dir = tmp_path / "run"
+    own = "--model.backbone", str(source), "--data.dataset", str(tmp_path / "dataset"), *options
+    assert small.vlmq("fit", run_dir, *own) == 0
+    assert [row.name for row in read_results(run_dir / "results.json")][-1] == "afsft_online"
+    losses = [line["train/actor_loss"] for line in logged(run_dir).values()]
+    assert losses[-1] < losses[0]
+    agent = vlmq.load(run_dir)
+    agent.export(tmp_path / "exported")
+    there = load_backbone(str(tmp_path / "exported"))
+    ours = agent.model.backbone.state_dict()
+    for name, value in there.state_dict().items():
+        torch.testing.assert_close(value, ours[name])
+    assert Encoder.load(tmp_path / "exported").fingerprint == agent.encoder.fingerprint
+    if family != "llava":
+        video = json.loads((tmp_path / "exported" / "video_preprocessor_config.json").read_text())
+        assert video == {"fps": 2}, "the part for videos, which is not loaded here, is handed on"

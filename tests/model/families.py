@@ -1,0 +1,191 @@
+"""Test fixture: tiny untrained models of the classes of public checkpoints, saved as those are, with processors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers as hf
+from vlmq_model_tiny.vocabulary import build_tokenizer
+
+from vlmq.prompt.processor import pictures_only
+
+SIDE = 32
+PATCH = 8
+WIDTH = 32
+_SIZE = {"height": SIDE, "width": SIDE}
+_LAYERS = {
+    "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4,
+}  # fmt: skip
+
+Build = Callable[[], tuple[Any, Any]]
+"""Gives processor and model."""
+
+
+def save(family: str, folder: Path) -> Path:
+    """Write the tiny model of a family, always the same one."""
+    torch.manual_seed(0)
+    processor, model = FAMILIES[family]()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer(*special: str, **named: str) -> Any:
+    """The tiny model's words with a family's special tokens; those with a name become attributes."""
+    base = build_tokenizer(1)
+    every = [*special, *named.values()]
+    base.add_special_tokens({"additional_special_tokens": every})
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=base.backend_tokenizer,
+        eos_token=base.eos_token,
+        pad_token=base.pad_token,
+        additional_special_tokens=every,
+        extra_special_tokens=named,
+    )
+
+
+def _template(image: str) -> str:
+    """Every message ends with the end token; a picture stands where the family's mark stands."""
+    return (
+        "{%- for message in messages -%}"
+        "{{- '<|assistant|>' if message['role'] == 'assistant' else '<|user|>' -}}"
+        "{%- if message['content'] is string -%}{{- message['content'] -}}{%- else -%}"
+        "{%- for part in message['content'] -%}"
+        "{{- '" + image + "' if part['type'] == 'image' else part['text'] -}}"
+        "{%- endfor -%}{%- endif -%}{{- '<|end|>' -}}{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+    )
+
+
+def _text(kind: Any, tokenizer: Any, **more: Any) -> Any:
+    return kind(
+        vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=1024, bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **_LAYERS, **more,
+    )  # fmt: skip
+
+
+def _llava() -> tuple[Any, Any]:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    tokenizer = _tokenizer("<image>")
+    pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=_SIZE)
+    processor = hf.LlavaProcessor(
+        pictures, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", image_token="<image>",
+        num_additional_image_tokens=1, chat_template=_template("<image>"),
+    )  # fmt: skip
+    config = hf.LlavaConfig(
+        vision_config=hf.CLIPVisionConfig(image_size=SIDE, patch_size=PATCH, **_LAYERS),
+        text_config=_text(hf.LlamaConfig, tokenizer),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+    )
+    return processor, hf.LlavaForConditionalGeneration(config)
+
+
+def _onevision() -> tuple[Any, Any]:
+    from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+        LlavaOnevisionImageProcessorPil,
+    )
+
+    tokenizer = _tokenizer(image_token="<image>", video_token="<video>")
+    grids = [[SIDE, SIDE], [SIDE, 2 * SIDE]]
+    processor = pictures_only(hf.LlavaOnevisionProcessor)(
+        LlavaOnevisionImageProcessorPil(size=_SIZE, image_grid_pinpoints=grids), tokenizer, None,
+        num_image_tokens=16, vision_feature_select_strategy="full", chat_template=_template("<image>"),
+    )  # fmt: skip
+    config = hf.LlavaOnevisionConfig(
+        vision_config=hf.SiglipVisionConfig(
+            image_size=SIDE, patch_size=PATCH, vision_use_head=False, **_LAYERS
+        ),
+        text_config=_text(hf.Qwen2Config, tokenizer),
+        image_token_index=tokenizer.image_token_id,
+        video_token_index=tokenizer.video_token_id,
+        image_grid_pinpoints=grids,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+    )
+    return processor, hf.LlavaOnevisionForConditionalGeneration(config)
+
+
+def _internvl() -> tuple[Any, Any]:
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    tokenizer = _tokenizer(
+        start_image_token="<img>", end_image_token="</img>", context_image_token="<IMG_CONTEXT>",
+        video_token="<video>",
+    )  # fmt: skip
+    processor = pictures_only(hf.InternVLProcessor)(
+        GotOcr2ImageProcessorPil(size=_SIZE, crop_to_patches=False), tokenizer, None, image_seq_length=4,
+        chat_template=_template("<IMG_CONTEXT>"),
+    )  # fmt: skip
+    text = _text(hf.Qwen2Config, tokenizer).to_dict()
+    config = hf.InternVLConfig(
+        vision_config={"image_size": [SIDE, SIDE], "patch_size": [PATCH, PATCH], **_LAYERS},
+        text_config={**text, "model_type": "qwen2"},
+        image_token_id=tokenizer.context_image_token_id,
+        image_seq_length=4,
+        downsample_ratio=0.5,
+    )
+    return processor, hf.InternVLForConditionalGeneration(config)
+
+
+def _qwen(
+    processor_class: str, config_class: str, model_class: str, vision: dict[str, Any], rope: Any
+) -> Build:
+    def build() -> tuple[Any, Any]:
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+        tokenizer = _tokenizer(
+            "<|vision_start|>", "<|vision_end|>", image_token="<|image_pad|>", video_token="<|video_pad|>"
+        )
+        size = {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
+        processor = pictures_only(getattr(hf, processor_class))(
+            Qwen2VLImageProcessorPil(patch_size=PATCH, merge_size=2, size=size), tokenizer, None,
+            chat_template=_template("<|vision_start|><|image_pad|><|vision_end|>"),
+        )  # fmt: skip
+        marks = {
+            "image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
+            "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>",
+        }  # fmt: skip
+        text = {
+            **_LAYERS, "vocab_size": len(tokenizer), "num_key_value_heads": 2, "head_dim": WIDTH // 4,
+            "rope_scaling": rope, "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
+        }  # fmt: skip
+        config = getattr(hf, config_class)(
+            vision_config={
+                "depth": 2, "num_heads": 4, "patch_size": PATCH, "spatial_merge_size": 2, "hidden_size": WIDTH,
+                **vision,
+            },
+            text_config=text,
+            **{name: tokenizer.convert_tokens_to_ids(mark) for name, mark in marks.items()},
+        )  # fmt: skip
+        return processor, getattr(hf, model_class)(config)
+
+    return build
+
+
+_SECTIONS = {"mrope_section": [1, 1, 2]}
+_OUT = {"intermediate_size": 2 * WIDTH, "out_hidden_size": WIDTH}
+FAMILIES: dict[str, Build] = {
+    "llava": _llava,
+    "llava_onevision": _onevision,
+    "internvl": _internvl,
+    "qwen2_vl": _qwen(
+        "Qwen2VLProcessor", "Qwen2VLConfig", "Qwen2VLForConditionalGeneration",
+        {"embed_dim": WIDTH, "mlp_ratio": 2}, {"type": "mrope", **_SECTIONS},
+    ),
+    "qwen2_5_vl": _qwen(
+        "Qwen2_5_VLProcessor", "Qwen2_5_VLConfig", "Qwen2_5_VLForConditionalGeneration",
+        {**_OUT, "window_size": 32, "fullatt_block_indexes": [1]}, {"type": "mrope", **_SECTIONS},
+    ),
+    "qwen3_vl": _qwen(
+        "Qwen3VLProcessor", "Qwen3VLConfig", "Qwen3VLForConditionalGeneration",
+        {**_OUT, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64},
+        {"rope_type": "default", **_SECTIONS},
+    ),
+}  # fmt: skip
+"""By name of the family."""

@@ -1,0 +1,104 @@
+"""Loading the processor of a vision-language model, for text and pictures alone.
+
+Nothing here shows videos, yet many processors cannot be loaded without a library for them. So a processor that takes
+videos, too, is loaded without that part: what it makes of text and pictures stays the same, whatever else is installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+from transformers.processing_utils import ProcessorMixin
+from transformers.utils import cached_file
+
+_PROCESSOR, _VIDEO = "processor_config.json", "video_preprocessor_config.json"
+_NAMED_IN = (_PROCESSOR, "preprocessor_config.json", "tokenizer_config.json")
+"""Files of a model that may say which class its processor is of."""
+
+
+class _PicturesOnly(ProcessorMixin):  # type: ignore[misc]  # untyped
+    """Comes after a processor's own class in the order of resolution: in place of the base it calls."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kept = {name: value for name, value in kwargs.items() if "video" not in name}
+        super().__init__(*[part for part in args if part is not None], **kept)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return [name for name in super().get_attributes() if "video" not in name]
+
+
+def load(path: str | Path, *, trust_remote_code: bool = False) -> Any:
+    """The processor of a model directory or Hub id; pictures are always processed by Pillow.
+
+    Args:
+        path: the directory or id.
+        trust_remote_code: whether code that comes with the model may run.
+
+    Raises:
+        OSError, ValueError, KeyError, ImportError: transformers cannot load it, in its words.
+    """
+    own = _class_of(path, trust_remote_code)
+    if own is None or not any("video" in name for name in inspect.signature(own.__init__).parameters):
+        return AutoProcessor.from_pretrained(path, backend="pil", trust_remote_code=trust_remote_code)
+    return pictures_only(own).from_pretrained(path, backend="pil")
+
+
+def pictures_only(processor: Any) -> Any:
+    """The same processor class without its part for videos: made with None in that part's place."""
+    return type(processor.__name__, (processor, _PicturesOnly), {})
+
+
+def save(processor: Any, folder: str | Path, source: str | Path) -> None:
+    """Write a processor, with the part for videos that `load` left out.
+
+    Args:
+        processor: what `load` gave.
+        folder: where to.
+        source: the directory or Hub id it was loaded from.
+    """
+    processor.save_pretrained(folder)
+    if not isinstance(processor, _PicturesOnly):
+        return
+    if (videos := _said_in(source, _VIDEO)) is not None:
+        _write(Path(folder) / _VIDEO, videos)
+    if (part := (_said_in(source, _PROCESSOR) or {}).get("video_processor")) is not None:
+        written = Path(folder) / _PROCESSOR
+        _write(written, json.loads(written.read_text(encoding="utf-8")) | {"video_processor": part})
+
+
+def _said_in(source: str | Path, file: str) -> dict[str, Any] | None:
+    """What a JSON file of a model directory or Hub id holds, if there is one."""
+    found = cached_file(
+        source,
+        file,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if found is None:
+        return None
+    said: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
+    return said
+
+
+def _write(path: Path, said: dict[str, Any]) -> None:
+    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def _class_of(path: str | Path, trust_remote_code: bool) -> Any:
+    """The class among transformers' own, or None: what comes with code of its own is left to `AutoProcessor`."""
+    name: str | None = None
+    for file in _NAMED_IN:
+        said = _said_in(path, file) or {}
+        if "AutoProcessor" in said.get("auto_map", {}):
+            return None
+        name = name or said.get("processor_class")
+    if name is None:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        name = PROCESSOR_MAPPING_NAMES.get(config.model_type)
+    return None if name is None else processor_class_from_name(name)
