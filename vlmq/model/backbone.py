@@ -173,8 +173,8 @@ def load_backbone(
         raise ModelError(f"no vision-language model can be loaded from '{name}': {reason}") from error
     if model.config.model_type in _LOOK_AHEAD:
         raise ModelError(
-            f"'{name}' is a {model.config.model_type} model, whose picture tokens look ahead at one another; that is not "
-            "supported yet: choose a family in which every token sees only what stands before it."
+            f"'{name}' is a {model.config.model_type} model, whose picture tokens look ahead at one another; that is "
+            "not supported yet: choose a family in which every token sees only what stands before it."
         )
     if lora is not None:
         _add_lora(model, lora)
