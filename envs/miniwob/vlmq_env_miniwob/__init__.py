@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+from pathlib import Path
+
 from gymnasium.envs.registration import EnvSpec
 
 REQUIRES_API = ">=1.0,<2"
 
-TASKS = ("click-test", "click-test-2")
+FALLBACK = ("click-test", "click-test-2")
+"""Tasks offered where the `miniwob` package is missing, so that its absence is told by name."""
+
+
+def registered() -> tuple[str, ...]:
+    """Names of the tasks that the `miniwob` package registers, read from its source: importing it takes a second."""
+    spec = importlib.util.find_spec("miniwob")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / "registration.py"
+        if file.is_file():
+            names = re.findall(r'id="miniwob/([\w.-]+)-v1"', file.read_text(encoding="utf-8"))
+            # Those of the flights lie in frames of another size, which the driver does not show.
+            return tuple(dict.fromkeys(name for name in names if not name.startswith("flight.")))
+    return FALLBACK
+
+
+TASKS = registered()
 """Names of the task pages offered, as the `miniwob` package calls its pages."""
 
-SPECS: tuple[EnvSpec, ...] = tuple(
-    EnvSpec(
-        id=f"miniwob/{task}-v1",
-        entry_point="vlmq_env_miniwob.env:MiniWobEnv",
-        kwargs={"task": task},
-        disable_env_checker=True,
-    )
-    for task in TASKS
+_CLASSES = "vlmq_env_miniwob.env"
+SPECS: tuple[EnvSpec, ...] = (
+    *(
+        EnvSpec(
+            id=f"miniwob/{task}-v1",
+            entry_point=f"{_CLASSES}:MiniWobEnv",
+            kwargs={"task": task},
+            disable_env_checker=True,
+        )
+        for task in TASKS
+    ),
+    EnvSpec(id="miniwob/Starter-v1", entry_point=f"{_CLASSES}:MiniWobTasksEnv", disable_env_checker=True),
 )
+"""One id for each task, and one that plays those to begin with: the seed says which."""
 
 
 def unavailable() -> str | None:

@@ -1,7 +1,7 @@
-"""The action language: one call per turn, `click('12')`, `mouse_click(80, 60)` or `noop()`, strictly parsed.
+"""The action language: one call a turn, such as `click('12')`, `fill('12', 'text')` or `mouse_click(80, 60)`.
 
-The names and arguments follow BrowserGym's. Text is matched, never evaluated. What the agent gets wrong is
-a value, `Refusal`, not an exception.
+Names and arguments follow BrowserGym's. Text is matched, never evaluated, in time that grows with its length alone.
+What the agent gets wrong is a value, `Refusal`, not an exception.
 """
 
 from __future__ import annotations
@@ -12,35 +12,59 @@ from dataclasses import dataclass
 AREA_WIDTH_PX = 160
 AREA_HEIGHT_PX = 210
 
-CLICK_SYNTAX = "click('bid')"
-MOUSE_SYNTAX = "mouse_click(x, y)"
-NOOP_SYNTAX = "noop()"
+Argument = str | float | tuple[str, ...]
 
-_BID = r"(?:'([1-9][0-9]{0,4})'|\"([1-9][0-9]{0,4})\")"
-_NUMBER = r"([0-9]{1,3}(?:\.[0-9]{1,3})?)"
-_CLICK = re.compile(rf"click\( *{_BID} *\)")
-_MOUSE_CLICK = re.compile(rf"mouse_click\( *{_NUMBER} *, *{_NUMBER} *\)")
-_NOOP = re.compile(r"noop\( *\)")
+BID, TEXT, KEYS, CHOICE, X, Y, STEP = "bid", "text", "keys", "choice", "x", "y", "step"
+"""What an argument is: a bid, any text, keys, options of a list, a point's coordinates, a distance."""
+
+CALLS: dict[str, tuple[str, ...]] = {
+    "click": (BID,),
+    "dblclick": (BID,),
+    "hover": (BID,),
+    "focus": (BID,),
+    "clear": (BID,),
+    "fill": (BID, TEXT),
+    "press": (BID, KEYS),
+    "select_option": (BID, CHOICE),
+    "drag_and_drop": (BID, BID),
+    "scroll": (STEP, STEP),
+    "mouse_click": (X, Y),
+    "mouse_dblclick": (X, Y),
+    "mouse_drag": (X, Y, X, Y),
+    "noop": (),
+}
+"""Every call with what it takes."""
+
+NOOP = "noop()"
+_BY_ELEMENT = "click('bid'), fill('bid', 'text'), press('bid', 'Enter'), select_option('bid', 'option')"
+_BY_POINT = "mouse_click(x, y), mouse_drag(x, y, x, y), scroll(dx, dy)"
+
+_NAME = re.compile(r"([a-z_]{1,20})\(")
+_STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_NUMBER = re.compile(r"-?[0-9]{1,4}(?:\.[0-9]{1,3})?")
+_BID = re.compile(r"[1-9][0-9]{0,4}")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t"}
+_NAMED_KEYS = (
+    "Enter|Tab|Escape|Backspace|Delete|Space|ArrowUp|ArrowDown|ArrowLeft|ArrowRight|Home|End|PageUp|PageDown"
+)
+_KEYS = re.compile(rf"(?:(?:Control|Shift|Alt)\+){{0,3}}(?:[A-Za-z0-9]|{_NAMED_KEYS})")
+_FARTHEST_PX = 1000
+_BLANK = " \t\r\n"
 
 
 @dataclass(frozen=True)
-class Click:
-    """Click the element that carries this bid (browser id, the number in the element list)."""
+class Call:
+    """One action that is well formed: its name and its arguments."""
 
-    bid: str
+    name: str
+    arguments: tuple[Argument, ...] = ()
 
-
-@dataclass(frozen=True)
-class MouseClick:
-    """Click a point of the task area, in pixels from its top left corner."""
-
-    x: float
-    y: float
-
-
-@dataclass(frozen=True)
-class Noop:
-    """Do nothing for one turn."""
+    @property
+    def bids(self) -> tuple[str, ...]:
+        """The elements it names."""
+        kinds = CALLS[self.name]
+        return tuple(str(value) for kind, value in zip(kinds, self.arguments, strict=True) if kind == BID)
 
 
 @dataclass(frozen=True)
@@ -50,26 +74,130 @@ class Refusal:
     reason: str
 
 
-def parse(text: str) -> Click | MouseClick | Noop | Refusal:
-    """Read one action; blanks around it and inside the parentheses are allowed, nothing else is.
+def parse(text: str) -> Call | Refusal:
+    """Read one action; blanks around it and between its parts are allowed, nothing else is.
 
     Whether a bid is on the page is not known here; a point outside the task area is refused here.
     """
-    call = text.strip(" \t\r\n")
-    if match := _CLICK.fullmatch(call):
-        return Click(match[1] or match[2])
-    if match := _MOUSE_CLICK.fullmatch(call):
-        x, y = float(match[1]), float(match[2])
-        if x >= AREA_WIDTH_PX or y >= AREA_HEIGHT_PX:
-            return Refusal(
-                f"the point lies outside the page: x must be below {AREA_WIDTH_PX}, y below {AREA_HEIGHT_PX}"
-            )
-        return MouseClick(x, y)
-    if _NOOP.fullmatch(call):
-        return Noop()
-    return Refusal(f"not an action: expected one of {CLICK_SYNTAX}, {MOUSE_SYNTAX}, {NOOP_SYNTAX}")
+    call = text.strip(_BLANK)
+    match = _NAME.match(call)
+    if match is None or match[1] not in CALLS:
+        return Refusal(f"not an action: expected one of {', '.join(CALLS)}")
+    name = match[1]
+    found = _arguments(call, match.end())
+    if found is None or len(found) != len(CALLS[name]):
+        return Refusal(f"not an action: expected {signature(name)}")
+    values: list[Argument] = []
+    for kind, value in zip(CALLS[name], found, strict=True):
+        read = _read(kind, value)
+        if isinstance(read, Refusal):
+            return read
+        values.append(read)
+    return Call(name, tuple(values))
+
+
+def signature(name: str) -> str:
+    """How a call is written, such as "fill('bid', 'text')"."""
+    numbers = (X, Y, STEP)
+    return f"{name}({', '.join(kind if kind in numbers else repr(kind) for kind in CALLS[name])})"
+
+
+def syntax(*, by_element: bool) -> str:
+    """The line of the prompt that tells which actions there are."""
+    calls = [_BY_ELEMENT] if by_element else []
+    return ", ".join([*calls, _BY_POINT, NOOP])
+
+
+def write(name: str, *arguments: Argument) -> str:
+    """The canonical text of a call, which `parse` reads back."""
+    return f"{name}({', '.join(_written(argument) for argument in arguments)})"
 
 
 def click(bid: str) -> str:
     """The canonical text of a click on the element with this bid."""
-    return f"click('{bid}')"
+    return write("click", bid)
+
+
+def _arguments(call: str, start: int) -> list[Argument] | None:
+    """What stands between the parentheses, which must end the call; None where that cannot be read."""
+    found: list[Argument] = []
+    place = _past_blanks(call, start)
+    if call[place:] == ")":
+        return found
+    while True:
+        value, place = _value(call, place)
+        if value is None:
+            return None
+        found.append(value)
+        place = _past_blanks(call, place)
+        if call[place:] == ")":
+            return found
+        if call[place : place + 1] != ",":
+            return None
+        place = _past_blanks(call, place + 1)
+
+
+def _value(call: str, place: int) -> tuple[Argument | None, int]:
+    """The value that begins at a place, None where there is none, and the place after it."""
+    if match := _STRING.match(call, place):
+        return _unescaped(match[1] if match[1] is not None else match[2]), match.end()
+    if match := _NUMBER.match(call, place):
+        return float(match[0]), match.end()
+    if call[place : place + 1] != "[":
+        return None, place
+    options: list[str] = []
+    while match := _STRING.match(call, _past_blanks(call, place + 1)):
+        option = _unescaped(match[1] if match[1] is not None else match[2])
+        place = _past_blanks(call, match.end())
+        if option is None:
+            return None, place
+        options.append(option)
+        if call[place : place + 1] == "]":
+            return tuple(options), place + 1
+        if call[place : place + 1] != ",":
+            return None, place
+    return None, place
+
+
+def _read(kind: str, value: Argument) -> Argument | Refusal:
+    """An argument as what it is to be."""
+    if kind in (X, Y, STEP):
+        if not isinstance(value, float):
+            return Refusal(f"{value!r} stands where a number of pixels is expected")
+        limit = {X: AREA_WIDTH_PX, Y: AREA_HEIGHT_PX}.get(kind)
+        if limit is not None and not 0 <= value < limit:
+            return Refusal(
+                f"the point lies outside the page: x must be below {AREA_WIDTH_PX}, y below {AREA_HEIGHT_PX}"
+            )
+        return value if abs(value) <= _FARTHEST_PX else Refusal(f"{value:g} pixels is too far")
+    if kind == CHOICE:
+        return (value,) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return Refusal(f"a text in quotes is expected where {value!r} stands")
+    if kind == BID and not _BID.fullmatch(value):
+        return Refusal(f"{value[:20]!r} is no bid: bids are the numbers in the element list, in quotes")
+    if kind == KEYS and not _KEYS.fullmatch(value):
+        return Refusal(f"{value[:20]!r} is no key: 'a', 'Enter', 'Control+c', for instance, are")
+    return value
+
+
+def _unescaped(text: str) -> str | None:
+    """A string without its backslashes; None where one stands before something that needs none."""
+    if any(mark not in _ESCAPES for mark in _ESCAPE.findall(text)):
+        return None
+    return _ESCAPE.sub(lambda match: _ESCAPES[match[1]], text)
+
+
+def _written(argument: Argument) -> str:
+    if isinstance(argument, tuple):
+        return f"[{', '.join(_written(option) for option in argument)}]"
+    if isinstance(argument, str):
+        marks = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t"}
+        return f"'{''.join(marks.get(letter, letter) for letter in argument)}'"
+    return f"{argument:g}"
+
+
+def _past_blanks(call: str, place: int) -> int:
+    while place < len(call) and call[place] in _BLANK:
+        place += 1
+    return place

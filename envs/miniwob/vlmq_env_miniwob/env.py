@@ -11,6 +11,7 @@ heart without reading the page.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, SupportsFloat
 
 import gymnasium
@@ -19,22 +20,10 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from vlmq.api import UserError, action_space, observation_space
-from vlmq_env_miniwob.actions import (
-    AREA_HEIGHT_PX,
-    AREA_WIDTH_PX,
-    CLICK_SYNTAX,
-    MOUSE_SYNTAX,
-    NOOP_SYNTAX,
-    Click,
-    MouseClick,
-    Noop,
-    Refusal,
-    click,
-    parse,
-)
+from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, NOOP, Refusal, click, parse, syntax
 from vlmq_env_miniwob.browser import Browser
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chromium
-from vlmq_env_miniwob.experts import EXPERTS
+from vlmq_env_miniwob.experts import EXPERTS, Seen
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.taskpage import Element, TaskPage, View, find_pages, page_file
 
@@ -43,10 +32,18 @@ SUCCESS_THRESHOLD = 0.9
 CHANCE_LEVELS = {"click-test": 1.0}
 """Success rate of clicks on random elements, where a task can be solved by chance."""
 
-MODALITIES = ("image+elements", "image", "elements")
-TEXT_BYTES = 2048
+MODALITIES = ("image+elements", "image+marks", "image", "elements")
+TEXT_BYTES = 3072
+
+STARTER = (
+    "click-test", "click-test-2", "click-button", "click-dialog", "click-dialog-2", "click-link", "click-option",
+    "click-checkboxes", "enter-text", "focus-text-2", "enter-password", "login-user",
+)  # fmt: skip
+"""Tasks to begin with."""
 
 _FIRST_BIDS = np.arange(10, 100)
+_CHOICE = 0x7A5C
+"""Keeps the choice of a task off the draws of its episode."""
 
 
 class SettingError(UserError):
@@ -58,10 +55,11 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
 
     Args:
         task: name of the page, such as "click-test-2".
-        modality: "image+elements": a picture, and the clickable elements as text; "image": a picture with
-            the bids written on it (see `marks`) and no list; "elements": the list and no picture.
+        modality: "image+elements": a picture, and the elements to act on as text; "image+marks": a picture with
+            the bids written on it and no list; "image": the picture alone, acted on by points; "elements": the list
+            and no picture.
         max_turns: turns after which the episode is truncated.
-        marks: whether the bids are written on the picture; None means only in modality "image".
+        decay: whether the reward falls with the time that the agent takes, as the page's own does.
         chrome: Chromium binary; None means the environment variable VLMQ_CHROME, or the usual places.
         sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
         timeout_s: the longest that any single browser call may take.
@@ -91,8 +89,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         task: str,
         *,
         modality: str = "image+elements",
-        max_turns: int = 5,
-        marks: bool | None = None,
+        max_turns: int = 15,
+        decay: bool = False,
         chrome: str | None = None,
         sandbox: bool | None = None,
         timeout_s: float = 30.0,
@@ -112,7 +110,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self.max_turns = max_turns
         self.render_mode = render_mode
         self._pictures = modality != "elements"
-        self._marks = modality == "image" if marks is None else marks and self._pictures
+        self._marks = modality == "image+marks"
+        self._decay = decay
         self._page_file = page_file(task)
         self._chromium = find_chromium(chrome)
         self._sandbox = sandbox
@@ -139,7 +138,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         page_seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
         self._bids = self.np_random.permutation(_FIRST_BIDS)
         self._over = True  # until the page is there: after a failure there is no episode to go on with
-        self._view = self._running_page().start(page_seed)
+        self._view = self._running_page().start(page_seed, decay=self._decay)
         self._turns = 0
         self._over = False
         return self._observation(self._view), self._info(action_ok=True)
@@ -169,7 +168,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         if self._over:
             info["success"] = terminated and view.raw_reward >= SUCCESS_THRESHOLD
             info["raw_reward"] = view.raw_reward
-        reward = ILLEGAL_REWARD if refusal is not None else min(1.0, max(-1.0, view.raw_reward))
+        reward = ILLEGAL_REWARD if refusal is not None else min(1.0, max(-1.0, view.reward))
         return self._observation(view), reward, terminated, truncated, info
 
     def expert_action(self) -> str | None:
@@ -177,7 +176,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         expert = EXPERTS.get(self.task)
         if expert is None or self._view is None or self._over:
             return None
-        return expert(self._view.utterance, {bid: (e.role, e.name) for bid, e in self._shown().items()})
+        return expert(Seen(self._view.utterance, self._view.text, self._shown()))
 
     def render(self) -> NDArray[np.uint8] | None:
         """The last picture of the task area; None before the first reset, or without a picture."""
@@ -198,23 +197,20 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
                 self._chromium, files=find_pages(), sandbox=self._sandbox, timeout_s=self._timeout_s
             )
             self._page = TaskPage(self._browser, self._page_file, pictures=self._pictures)
+        self._page.turn_to(self._page_file)
         return self._page
 
     def _execute(self, page: TaskPage, text: str) -> Refusal | None:
         """Act on the page; a refusal means that nothing was touched."""
-        match parse(text):
-            case Refusal() as refusal:
-                return refusal
-            case Noop():
-                return None
-            case MouseClick(x, y):
-                page.click_at(x, y)
-                return None
-            case Click(bid):
-                element = self._shown().get(bid)
-                if element is None or not page.click_element(element.key):
-                    return Refusal(f"no element on the page can be clicked under the bid '{bid}'")
-                return None
+        call = parse(text)
+        if isinstance(call, Refusal):
+            return call
+        shown = self._shown()
+        for bid in call.bids:
+            if bid not in shown:
+                return Refusal(f"no element on the page has the bid '{bid}'")
+        reason = page.act(call, [shown[bid].key for bid in call.bids])
+        return None if reason is None else Refusal(reason)
 
     def _shown(self) -> dict[str, Element]:
         """The clickable elements of the last view, by bid, in reading order."""
@@ -229,7 +225,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
     def _info(self, *, action_ok: bool) -> dict[str, Any]:
         legal = () if self._over else tuple(click(bid) for bid in self._shown())
         # A page may have nothing to click for a turn; waiting is then the only choice.
-        return {"action_ok": action_ok, "legal_actions": legal or (() if self._over else (NOOP_SYNTAX,))}
+        return {"action_ok": action_ok, "legal_actions": legal or (() if self._over else (NOOP,))}
 
     def _observation(self, view: View) -> dict[str, Any]:
         observation: dict[str, Any] = {"text": self._text(view)}
@@ -242,18 +238,50 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         return observation
 
     def _text(self, view: View) -> str:
-        """The instruction, the elements unless the modality is "image", and the legal syntax."""
-        listed = self.modality != "image"
-        clicks = [CLICK_SYNTAX] if listed or self._marks else []
-        syntax = ", ".join([*clicks, MOUSE_SYNTAX, NOOP_SYNTAX])
+        """The instruction, the elements where they are listed, and the legal syntax."""
+        listed = self.modality in ("image+elements", "elements")
         bounds = f"0 <= x < {AREA_WIDTH_PX} and 0 <= y < {AREA_HEIGHT_PX}"
-        ending = f"Actions: {syntax}, where {bounds} are pixels from the top left corner."
+        ending = f"Actions: {syntax(by_element=listed or self._marks)}, where {bounds} are pixels from the top left."
         lines = [f"Task: {view.utterance}"]
         if listed:
             lines.append("Elements ([bid] role 'name'):")
-            shown = [f"[{bid}] {e.role} {_quote(e.name)}" for bid, e in self._shown().items()]
+            shown = [
+                f"[{bid}] {', '.join([f'{e.role} {_quote(e.name)}', *e.state])}"
+                for bid, e in self._shown().items()
+            ]
             lines += _fitting(shown or ["(none)"], TEXT_BYTES - _num_bytes([*lines, ending]))
         return "\n".join([*lines, ending])
+
+
+class MiniWobTasksEnv(MiniWobEnv):
+    """Several task pages in one Chromium: the seed says which one an episode is of.
+
+    An episode goes under the id of its own task (`info["env_id"]`), which plays the very same one from that seed.
+
+    Args:
+        tasks: names of the pages.
+        settings: those of `MiniWobEnv`.
+    """
+
+    def __init__(self, tasks: Sequence[str] = STARTER, **settings: Any) -> None:
+        if not tasks:
+            raise SettingError("tasks is empty; name at least one page, such as click-test-2.")
+        self._files = {task: page_file(task) for task in tasks}
+        super().__init__(tasks[0], **settings)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin an episode of the task that the seed chooses."""
+        if seed is None:
+            seed = int(self.np_random.integers(2**31))
+        tasks = list(self._files)
+        self.task = tasks[int(np.random.default_rng([seed, _CHOICE]).integers(len(tasks)))]
+        self._page_file = self._files[self.task]
+        return super().reset(seed=seed, options=options)
+
+    def _info(self, *, action_ok: bool) -> dict[str, Any]:
+        return {**super()._info(action_ok=action_ok), "env_id": f"miniwob/{self.task}-v1"}
 
 
 def _quote(name: str) -> str:

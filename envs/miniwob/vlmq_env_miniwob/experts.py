@@ -1,34 +1,258 @@
-"""Demonstrators: one short rule per task, from what the page shows to the next action."""
+"""Demonstrators: one short rule a task, from what the page shows to the next action.
+
+A rule is given what a person in front of the page has: the instruction, the text that can be read, and the elements
+with their names and states. It looks anew at every turn, so it goes on from wherever the page stands.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from vlmq_env_miniwob.actions import click
-
-Shown = Mapping[str, tuple[str, str]]
-"""The elements on the page: bid -> (role, name)."""
-
-Expert = Callable[[str, Shown], str | None]
-"""From the instruction and the elements to the text of the next action; None where the rule knows none."""
+from vlmq_env_miniwob.actions import click, write
+from vlmq_env_miniwob.taskpage import Element
 
 
-def _click_the_only_button(utterance: str, shown: Shown) -> str | None:
-    buttons = [bid for bid, (role, _) in shown.items() if role == "button"]
+@dataclass(frozen=True)
+class Seen:
+    """What the page shows.
+
+    Attributes:
+        utterance: the instruction.
+        text: what can be read in the task area, line by line.
+        elements: what can be acted on, by bid, in reading order.
+    """
+
+    utterance: str
+    text: str
+    elements: Mapping[str, Element]
+
+    def of(self, *roles: str) -> list[str]:
+        """Bids of the elements of these roles."""
+        return [bid for bid, element in self.elements.items() if element.role in roles]
+
+    def named(self, name: str, *roles: str) -> str | None:
+        """The first element with this name; of these roles, where some are given."""
+        same = (bid for bid, element in self.elements.items() if element.name.strip() == name.strip())
+        return next((bid for bid in same if not roles or self.elements[bid].role in roles), None)
+
+    def checked(self, bid: str) -> bool:
+        """Whether a box or a radio button is chosen."""
+        return "checked" in self.elements[bid].state
+
+    def multiline(self, bid: str) -> bool:
+        """Whether a field has room for several lines."""
+        return "multiline" in self.elements[bid].state
+
+    def value(self, bid: str) -> str:
+        """What a field holds."""
+        told = [state for state in self.elements[bid].state if state.startswith("value ")]
+        return str(json.loads(told[0].removeprefix("value "))) if told else ""
+
+    def chosen(self, bid: str) -> list[str]:
+        """What is chosen in a list."""
+        told = [state for state in self.elements[bid].state if state.startswith("chosen ")]
+        return list(json.loads(told[0].removeprefix("chosen "))) if told else []
+
+
+Expert = Callable[[Seen], str | None]
+"""The text of the next action; None where the rule knows none."""
+
+
+def _click(bid: str | None) -> str | None:
+    return None if bid is None else click(bid)
+
+
+def _submit(seen: Seen) -> str | None:
+    buttons = seen.of("button")
+    wanted = (
+        bid for bid in buttons if seen.elements[bid].name.lower() in ("submit", "login", "search", "ok")
+    )
+    return _click(next(wanted, buttons[-1] if buttons else None))
+
+
+def _quoted(seen: Seen) -> list[str]:
+    return re.findall(r'"([^"]*)"', seen.utterance)
+
+
+def _fill_all(seen: Seen, wanted: Mapping[str, str]) -> str | None:
+    """The first field that does not hold what it should is filled; then the form is sent."""
+    for bid, text in wanted.items():
+        if seen.value(bid) != text:
+            return write("fill", bid, text)
+    return _submit(seen)
+
+
+def _only_button(seen: Seen) -> str | None:
+    buttons = seen.of("button")
     return click(buttons[0]) if len(buttons) == 1 else None
 
 
-def _click_the_named_button(utterance: str, shown: Shown) -> str | None:
-    asked = re.fullmatch(r"Click button (\S+)\.", utterance)
+def _button_in_capitals(seen: Seen) -> str | None:
+    asked = re.fullmatch(r"Click button (\S+)\.", seen.utterance)
+    return _click(seen.named(asked[1], "button")) if asked else None
+
+
+def _quoted_button(seen: Seen) -> str | None:
+    return _click(seen.named(_quoted(seen)[0], "button"))
+
+
+def _button_sequence(seen: Seen) -> str | None:
+    first, second = seen.named("ONE", "button"), seen.named("TWO", "button")
+    # A button that was pressed keeps the focus, and nothing else tells the first from the second turn.
+    return _click(first or second)
+
+
+def _dialog(seen: Seen) -> str | None:
+    return _click(next(iter(seen.of("button")), None))
+
+
+def _dialog_button(seen: Seen) -> str | None:
+    wanted = _quoted(seen)[0]
+    names = {"x": ("Close", "close", "")}.get(wanted, (wanted,))
+    return _click(next((bid for name in names if (bid := seen.named(name, "button"))), None))
+
+
+def _quoted_anything(seen: Seen) -> str | None:
+    return _click(seen.named(_quoted(seen)[0]))
+
+
+def _option(seen: Seen) -> str | None:
+    asked = re.fullmatch(r"Select (.*) and click Submit\.", seen.utterance)
+    bid = seen.named(asked[1], "radio") if asked else None
+    return None if bid is None else _submit(seen) if seen.checked(bid) else click(bid)
+
+
+def _checkboxes(seen: Seen) -> str | None:
+    asked = re.fullmatch(r"Select (.*) and click Submit\.", seen.utterance)
     if asked is None:
         return None
-    buttons = [bid for bid, element in shown.items() if element == ("button", asked[1])]
-    return click(buttons[0]) if buttons else None
+    wanted = set() if asked[1] == "nothing" else set(asked[1].split(", "))
+    for bid in seen.of("checkbox"):
+        if (seen.elements[bid].name in wanted) != seen.checked(bid):
+            return click(bid)
+    return _submit(seen)
+
+
+def _text(seen: Seen) -> str | None:
+    fields = seen.of("textbox")
+    return _fill_all(seen, {fields[0]: _quoted(seen)[0]}) if fields else None
+
+
+def _both_texts(seen: Seen) -> str | None:
+    return _fill_all(seen, dict.fromkeys(seen.of("textbox"), _quoted(seen)[0]))
+
+
+def _login(seen: Seen) -> str | None:
+    return _fill_all(seen, dict(zip(seen.of("textbox"), _quoted(seen), strict=False)))
+
+
+def _upper_or_lower(seen: Seen) -> str | None:
+    fields = seen.of("textbox")
+    text = _quoted(seen)[0]
+    changed = text.upper() if "upper case" in seen.utterance else text.lower()
+    return _fill_all(seen, {fields[0]: changed}) if fields else None
+
+
+def _focus(seen: Seen) -> str | None:
+    return _click(next(iter(seen.of("textbox")), None))
+
+
+def _focus_nth(seen: Seen) -> str | None:
+    place = re.search(r"(\d)(?:st|nd|rd|th)", seen.utterance)
+    fields = seen.of("textbox")
+    return click(fields[int(place[1]) - 1]) if place and len(fields) >= int(place[1]) else None
+
+
+def _list_entry(seen: Seen) -> str | None:
+    asked = re.fullmatch(r"Select (.*) from the list and click Submit\.", seen.utterance)
+    lists = seen.of("combobox")
+    if asked is None or not lists:
+        return None
+    return (
+        _submit(seen) if seen.chosen(lists[0]) == [asked[1]] else write("select_option", lists[0], asked[1])
+    )
+
+
+def _widget(seen: Seen) -> str | None:
+    wanted = _quoted(seen)[0]
+    if wanted in ("text", "textarea"):
+        fields = (bid for bid in seen.of("textbox") if seen.multiline(bid) == (wanted == "textarea"))
+        return _click(next(fields, None))
+    return _click(next(iter(seen.of(wanted)), None))
+
+
+def _tab(seen: Seen) -> str | None:
+    asked = re.search(r"Tab #(\d)", seen.utterance)
+    return _click(seen.named(f"Tab #{asked[1]}")) if asked else None
+
+
+def _sum(seen: Seen) -> str | None:
+    asked = re.search(r"(\d+)\s*([-+x])\s*(\d+)\s*=", seen.text)
+    fields = seen.of("textbox", "spinbutton")
+    if asked is None or not fields:
+        return None
+    left, right = int(asked[1]), int(asked[3])
+    result = {"+": left + right, "-": left - right, "x": left * right}[asked[2]]
+    return _fill_all(seen, {fields[0]: str(result)})
+
+
+def _unknown(seen: Seen) -> str | None:
+    asked = re.search(r"(x|\d+)\s*([-+])\s*(x|\d+)\s*=\s*(-?\d+)", seen.text)
+    fields = seen.of("textbox", "spinbutton")
+    if asked is None or not fields:
+        return None
+    left, sign, right, total = asked[1], asked[2], asked[3], int(asked[4])
+    if left == "x":
+        value = total - int(right) if sign == "+" else total + int(right)
+    else:
+        value = total - int(left) if sign == "+" else int(left) - total
+    return _fill_all(seen, {fields[0]: str(value)})
+
+
+def _date(seen: Seen) -> str | None:
+    asked = re.search(r"(\d\d)/(\d\d)/(\d{4})", seen.utterance)
+    fields = seen.of("textbox")
+    return _fill_all(seen, {fields[0]: f"{asked[3]}-{asked[1]}-{asked[2]}"}) if asked and fields else None
+
+
+def _clock(seen: Seen) -> str | None:
+    asked = re.search(r"(\d+):(\d\d) ([AP])M", seen.utterance)
+    fields = seen.of("textbox")
+    if asked is None or not fields:
+        return None
+    hour = int(asked[1]) % 12 + (12 if asked[3] == "P" else 0)
+    return _fill_all(seen, {fields[0]: f"{hour:02}:{asked[2]}"})
 
 
 EXPERTS: dict[str, Expert] = {
-    "click-test": _click_the_only_button,
-    "click-test-2": _click_the_named_button,
+    "click-test": _only_button,
+    "click-test-2": _button_in_capitals,
+    "click-test-transfer": _button_in_capitals,
+    "click-button": _quoted_button,
+    "click-dialog": _dialog,
+    "click-dialog-2": _dialog_button,
+    "click-link": _quoted_anything,
+    "click-option": _option,
+    "click-checkboxes": _checkboxes,
+    "click-checkboxes-large": _checkboxes,
+    "click-checkboxes-transfer": _checkboxes,
+    "click-widget": _widget,
+    "click-tab": _tab,
+    "choose-list": _list_entry,
+    "enter-text": _text,
+    "enter-text-dynamic": _text,
+    "enter-text-2": _upper_or_lower,
+    "enter-password": _both_texts,
+    "enter-date": _date,
+    "enter-time": _clock,
+    "focus-text": _focus,
+    "focus-text-2": _focus_nth,
+    "login-user": _login,
+    "simple-arithmetic": _sum,
+    "simple-algebra": _unknown,
+    "unicode-test": _quoted_button,
 }
 """The rule of each task that has one."""

@@ -1,10 +1,11 @@
-"""A task page in the browser: start an episode from a seed, look at it, click it with the real mouse."""
+"""A task page in the browser: start an episode from a seed, look at it, act on it with real mouse and keyboard."""
 
 from __future__ import annotations
 
 import base64
 import importlib.util
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmq.api import PluginError, UserError
-from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX
+from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Call
 from vlmq_env_miniwob.browser import START_TIMEOUT_S, Browser
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 _SCRIPT = Path(__file__).with_name("page.js")
 _CLIP = {"x": 0, "y": 0, "width": AREA_WIDTH_PX, "height": AREA_HEIGHT_PX, "scale": 1}
+_MIDDLE_PX = (AREA_WIDTH_PX / 2, 130.0)
+_DRAG_STEPS = 8
+"""Moves of the mouse in a drag: pages follow it on the way."""
+_SETTLED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
+_GONE = "the element is covered or gone"
 _ASIDE_PX = (480, 300)
 """A point of the window outside the task area, where the mouse touches nothing."""
 
@@ -38,12 +44,14 @@ class Element:
         key: its number in order of first sight in the episode; it keeps it.
         role: ARIA role, such as "button".
         name: accessible name, shortened to 60 characters.
+        state: what else is to be seen of it: "checked", 'value "abc"', 'fill red'.
         box: left, top, width, height in pixels.
     """
 
     key: int
     role: str
     name: str
+    state: tuple[str, ...]
     box: tuple[float, float, float, float]
 
 
@@ -52,15 +60,19 @@ class View:
     """What the page shows, and what it says of the episode.
 
     Attributes:
+        text: what can be read in the task area, line by line.
         image: uint8 of shape (210, 160, 3): the task area; None where no picture was asked for.
         raw_reward: the page's reward without its decay over time; 0 until done.
+        reward: the same, with the decay where it was asked for.
     """
 
     utterance: str
     elements: tuple[Element, ...]
+    text: str
     image: NDArray[np.uint8] | None
     done: bool
     raw_reward: float
+    reward: float
 
 
 def find_pages() -> Path:
@@ -79,7 +91,7 @@ def find_pages() -> Path:
 
 
 class TaskPage:
-    """One page of one browser, used for one episode after the other.
+    """One page of one browser, used for one episode after the other; it may turn to another task in between.
 
     All methods raise BrowserFailure where the browser does.
     """
@@ -90,25 +102,36 @@ class TaskPage:
             "opening the page", lambda context: _Tab(context, file, pictures=pictures), START_TIMEOUT_S
         )
 
-    def start(self, page_seed: int) -> View:
-        """Begin the episode that the seed determines."""
+    def turn_to(self, file: Path) -> None:
+        """Show the page of another task; nothing, where it is there already."""
+        tab = self._tab
+        if tab.file != file:
+            self._browser.run("opening the page", lambda _: tab.open(file), START_TIMEOUT_S)
+
+    def start(self, page_seed: int, *, decay: bool = False) -> View:
+        """Begin the episode that the seed determines; with `decay` the page's own clock runs."""
         tab, ready_timeout_s = self._tab, self._browser.timeout_s
-        return self._browser.run("starting an episode", lambda _: tab.start(page_seed, ready_timeout_s))
+        return self._browser.run(
+            "starting an episode", lambda _: tab.start(page_seed, decay, ready_timeout_s)
+        )
 
     def look(self) -> View:
         """What the page shows now."""
         tab = self._tab
         return self._browser.run("looking at the page", lambda _: tab.look())
 
-    def click_at(self, x: float, y: float) -> None:
-        """Press and release the mouse at a point of the task area, in pixels."""
-        tab = self._tab
-        self._browser.run("clicking", lambda _: tab.click_at(x, y))
+    def act(self, call: Call, keys: Sequence[int]) -> str | None:
+        """Do what a call says.
 
-    def click_element(self, key: int) -> bool:
-        """Click an uncovered point of the element; False, and no click, where it has none or is gone."""
+        Args:
+            call: the action.
+            keys: of the elements that its bids name, in order.
+
+        Returns:
+            Why it cannot be done, the page untouched; None where it was done.
+        """
         tab = self._tab
-        return self._browser.run("clicking an element", lambda _: tab.click_element(key))
+        return self._browser.run(f"doing {call.name}", lambda _: tab.act(call, keys))
 
 
 class _Tab:
@@ -118,45 +141,109 @@ class _Tab:
         context.add_init_script(path=_SCRIPT)
         self.page = context.pages[0] if context.pages else context.new_page()
         context.on("page", lambda popup: popup.close())
-        self.page.goto(file.as_uri(), timeout=START_TIMEOUT_S * 1000)
         self._devtools = context.new_cdp_session(self.page)
         self._pictures = pictures
         self._mouse_inside = False
+        self.open(file)
 
-    def start(self, page_seed: int, ready_timeout_s: float) -> View:
+    def open(self, file: Path) -> None:
+        self.page.goto(file.as_uri(), timeout=START_TIMEOUT_S * 1000)
+        # An episode that nobody plays: pictures load when they are first shown, and the next one finds them there.
+        self.start(0, False, START_TIMEOUT_S)
+        self.page.evaluate(_SETTLED)
+        self.file = file
+
+    def start(self, page_seed: int, decay: bool, ready_timeout_s: float) -> View:
         if self._mouse_inside:
             # Left where it was, the last episode's mouse would shade this one's picture.
             self.page.mouse.move(*_ASIDE_PX)
             self._mouse_inside = False
         # A JavaScript number holds 53 bits; a longer seed travels as text.
         seed = page_seed if page_seed < 2**53 else str(page_seed)
-        report = self.page.evaluate("seed => vlmqPage.start(seed)", seed)
+        report = self.page.evaluate("([seed, decay]) => vlmqPage.start(seed, decay)", [seed, decay])
         if report["ready"]:
             return self._view(report)
-        self.page.wait_for_function("() => WOB_TASK_READY", timeout=ready_timeout_s * 1000)
+        self.page.wait_for_function("() => vlmqPage.ready()", timeout=ready_timeout_s * 1000)
         return self.look()
 
     def look(self) -> View:
         return self._view(self.page.evaluate("() => vlmqPage.look()"))
 
-    def click_at(self, x: float, y: float) -> None:
-        self._mouse_inside = True
-        self.page.mouse.click(x, y)
+    def act(self, call: Call, keys: Sequence[int]) -> str | None:
+        mouse, arguments = self.page.mouse, call.arguments
+        numbers = [value for value in arguments if isinstance(value, float)]
+        match call.name:
+            case "noop":
+                return None
+            case "mouse_click" | "mouse_dblclick":
+                self._click(numbers, 2 if call.name == "mouse_dblclick" else 1)
+                return None
+            case "mouse_drag":
+                self._drag(numbers[:2], numbers[2:])
+                return None
+            case "scroll":
+                # The wheel turns where the mouse is.
+                self._move([_MIDDLE_PX[0], _MIDDLE_PX[1]])
+                mouse.wheel(numbers[0], numbers[1])
+                # The page scrolls a frame or two later; a picture before that would show it where it was.
+                self.page.evaluate(_SETTLED)
+                return None
+            case "fill" | "clear":
+                return self._fill(keys[0], str(arguments[1]) if call.name == "fill" else "")
+            case "focus" | "press":
+                if not self.page.evaluate("key => vlmqPage.focus(key)", keys[0]):
+                    return _GONE
+                if call.name == "press":
+                    self.page.keyboard.press(str(arguments[1]))
+                return None
+            case "select_option":
+                wanted = [keys[0], list(arguments[1])]  # type: ignore[arg-type]  # the parser made it a tuple
+                done = self.page.evaluate("([key, wanted]) => vlmqPage.choose(key, wanted)", wanted)
+                return None if done else "the element is no list, or does not offer that"
+        points = [self.page.evaluate("key => vlmqPage.pointOf(key)", key) for key in keys]
+        if any(point is None for point in points):
+            return _GONE
+        if call.name == "drag_and_drop":
+            self._drag(points[0], points[1])
+        elif call.name == "hover":
+            self._move(points[0])
+        else:
+            self._click(points[0], 2 if call.name == "dblclick" else 1)
+        return None
 
-    def click_element(self, key: int) -> bool:
-        point = self.page.evaluate("key => vlmqPage.pointOf(key)", key)
-        if point is None:
-            return False
-        self.click_at(float(point[0]), float(point[1]))
-        return True
+    def _move(self, point: Sequence[float]) -> None:
+        self._mouse_inside = True
+        self.page.mouse.move(point[0], point[1])
+
+    def _click(self, point: Sequence[float], times: int) -> None:
+        self._mouse_inside = True
+        self.page.mouse.click(point[0], point[1], click_count=times)
+
+    def _drag(self, start: Sequence[float], end: Sequence[float]) -> None:
+        self._move(start)
+        self.page.mouse.down()
+        self.page.mouse.move(end[0], end[1], steps=_DRAG_STEPS)
+        self.page.mouse.up()
+
+    def _fill(self, key: int, text: str) -> str | None:
+        if not self.page.evaluate("key => vlmqPage.select(key)", key):
+            return "the element takes no text"
+        if not self.page.evaluate("([key, text]) => vlmqPage.setValue(key, text)", [key, text]):
+            if text:
+                self.page.keyboard.insert_text(text)
+            else:
+                self.page.keyboard.press("Delete")
+        return None
 
     def _view(self, report: dict[str, Any]) -> View:
         return View(
             utterance=str(report["utterance"]),
             elements=tuple(_element(each) for each in report["elements"]),
+            text=str(report["text"]),
             image=self._picture() if self._pictures else None,
             done=bool(report["done"]),
             raw_reward=float(report["rawReward"]),
+            reward=float(report["reward"]),
         )
 
     def _picture(self) -> NDArray[np.uint8]:
@@ -182,4 +269,7 @@ def page_file(task: str) -> Path:
 
 def _element(report: dict[str, Any]) -> Element:
     left, top, width, height = map(float, report["box"])
-    return Element(int(report["key"]), str(report["role"]), str(report["name"]), (left, top, width, height))
+    state = tuple(str(each) for each in report["state"])
+    return Element(
+        int(report["key"]), str(report["role"]), str(report["name"]), state, (left, top, width, height)
+    )

@@ -1,0 +1,146 @@
+"""The tasks: their experts, the actions that need more than a click, and one environment that plays several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from vlmq_env_miniwob import TASKS
+from vlmq_env_miniwob.env import STARTER, MiniWobEnv, MiniWobTasksEnv
+from vlmq_env_miniwob.experts import EXPERTS
+
+from vlmq.api import UserError
+
+MakeEnv = Callable[..., MiniWobEnv]
+
+
+def solve(env: MiniWobEnv, seed: int) -> tuple[bool, list[str]]:
+    """Whether the expert solves an episode, and what it did."""
+    _, info = env.reset(seed=seed)
+    actions: list[str] = []
+    over = False
+    while not over:
+        action = env.expert_action()
+        if action is None:
+            return False, actions
+        actions.append(action)
+        _, _, terminated, truncated, info = env.step(action)
+        assert info["action_ok"], info
+        over = terminated or truncated
+    return bool(info["success"]), actions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", sorted(EXPERTS))
+def test_an_expert_solves_its_task(make_env: MakeEnv, task: str) -> None:
+    env = make_env(task, modality="elements")
+    failed = [seed for seed in range(50) if not solve(env, seed)[0]]
+    assert len(failed) <= 2, failed
+
+
+def test_every_expert_is_of_a_task_that_is_offered() -> None:
+    assert set(EXPERTS) <= set(TASKS)
+    assert set(STARTER) <= set(EXPERTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_every_page_begins_takes_clicks_and_can_be_drawn(make_env: MakeEnv, task: str) -> None:
+    env = make_env(task)
+    rng = np.random.default_rng(0)
+    for seed in range(2):
+        observation, info = env.reset(seed=seed)
+        assert observation in env.observation_space
+        for _ in range(5):
+            observation, _, terminated, truncated, info = env.step(str(rng.choice(info["legal_actions"])))
+            assert observation in env.observation_space
+            if terminated or truncated:
+                break
+
+
+@pytest.fixture(scope="module")
+def several(chromium: None) -> Any:
+    env = MiniWobTasksEnv(("login-user", "choose-list", "click-checkboxes", "enter-date"))
+    yield env
+    env.close()
+
+
+def test_episodes_of_several_tasks_go_under_their_own_ids(
+    several: MiniWobTasksEnv, make_env: MakeEnv
+) -> None:
+    played: dict[str, int] = {}
+    for seed in range(12):
+        solved, actions = solve(several, seed)
+        assert solved, (several.task, actions)
+        played.setdefault(several.task, seed)
+    assert len(played) >= 3, "the seed chooses among them"
+    task, seed = next(iter(played.items()))
+    observation, info = several.reset(seed=seed)
+    assert info["env_id"] == f"miniwob/{task}-v1"
+    alone, _ = make_env(task).reset(seed=seed)
+    assert alone["text"] == observation["text"]
+    assert np.array_equal(alone["image"], observation["image"])
+
+
+def seeds_of(env: MiniWobTasksEnv, task: str) -> int:
+    """The first seed that plays a task."""
+    for seed in range(100):
+        env.reset(seed=seed)
+        if env.task == task:
+            return seed
+    raise AssertionError(task)
+
+
+def test_fields_are_filled_cleared_and_typed_into(several: MiniWobTasksEnv) -> None:
+    seeds_of(several, "login-user")
+    user, password = (bid for bid, element in several._shown().items() if element.role == "textbox")
+
+    def held(bid: str) -> str:
+        return ", ".join(several._shown()[bid].state)
+
+    for action, expected in (
+        (f"fill('{user}', 'it\\'s <b>')", 'value "it\'s <b>"'),
+        (f"press('{user}', 'x')", "x"),
+        (f"clear('{user}')", ""),
+        (f"focus('{user}')", ""),
+        (f"press('{user}', 'A')", 'value "A"'),
+    ):
+        info = several.step(action)[4]
+        assert info["action_ok"], info
+        assert expected in held(user) if expected else held(user) == ""
+    assert held(password) == ""
+
+
+def test_what_an_element_does_not_allow_is_refused_and_touches_nothing(several: MiniWobTasksEnv) -> None:
+    seeds_of(several, "choose-list")
+    (options,) = [bid for bid, element in several._shown().items() if element.role == "combobox"]
+    (button,) = [bid for bid, element in several._shown().items() if element.role == "button"]
+    before = several._observation(several._view)  # type: ignore[arg-type]  # an episode is going on
+    for action in (
+        f"fill('{button}', 'x')",
+        f"fill('{options}', 'x')",
+        f"select_option('{button}', 'x')",
+        f"select_option('{options}', 'nothing of the kind')",
+        "click('9')",
+        "hover('100')",
+    ):
+        observation, reward, *_, info = several.step(action)
+        assert (reward, info["action_ok"]) == (-0.1, False), action
+        assert observation["text"] == before["text"]
+        assert np.array_equal(observation["image"], before["image"])
+
+
+def test_the_reward_falls_with_time_only_where_that_is_wanted(make_env: MakeEnv) -> None:
+    for decay in (False, True):
+        env = make_env("click-test", decay=decay)
+        env.reset(seed=0)
+        reward, info = (step := env.step(env.expert_action() or ""))[1], step[4]
+        assert info["raw_reward"] == 1.0
+        assert (float(reward) < 1.0) == decay
+
+
+def test_no_task_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="tasks is empty"):
+        MiniWobTasksEnv(())
