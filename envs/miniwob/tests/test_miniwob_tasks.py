@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from vlmq_env_miniwob import TASKS
+from vlmq_env_miniwob.actions import Call, parse
 from vlmq_env_miniwob.env import STARTER, MiniWobEnv, MiniWobTasksEnv
 from vlmq_env_miniwob.experts import EXPERTS
+from vlmq_env_miniwob.offers import offered
+from vlmq_env_miniwob.taskpage import Element
 
 from vlmq.api import UserError
 
@@ -58,6 +61,30 @@ def test_every_page_begins_takes_clicks_and_can_be_drawn(make_env: MakeEnv, task
             assert observation in env.observation_space
             if terminated or truncated:
                 break
+
+
+def test_the_actions_offered_are_those_that_trying_out_would_take() -> None:
+    def element(role: str, *state: str) -> Element:
+        return Element(0, role, "", state, (0.0, 0.0, 1.0, 1.0))
+
+    shown = {
+        "11": element("textbox"),
+        "12": element("combobox", 'chosen ["a"]', 'of ["a","it\'s"]'),
+        "13": element("button"),
+    }
+    assert offered('Enter "xy" and "xy" and "z".', shown) == (
+        "click('11')", "fill('11', 'xy')", "fill('11', 'z')", "click('12')", "select_option('12', 'a')",
+        "select_option('12', 'it\\'s')", "click('13')",
+    )  # fmt: skip
+    assert (
+        offered("Set 12:30.", {"11": element("textbox"), "13": element("button")})[1] == "fill('11', '12:30')"
+    )
+    points = offered("Draw a line.", {})
+    assert "mouse_click(30, 70)" in points
+    assert "mouse_drag(30, 70, 80, 70)" in points
+    assert points[-1] == "noop()"
+    for action in (*points, *offered('Enter "xy".', shown)):
+        assert isinstance(parse(action), Call), action
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,12 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from vlmq.api import UserError, action_space, observation_space
-from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, NOOP, Refusal, click, parse, syntax
+from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Refusal, parse, syntax
 from vlmq_env_miniwob.browser import Browser
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chromium
 from vlmq_env_miniwob.experts import EXPERTS, Seen
 from vlmq_env_miniwob.marks import draw_marks
+from vlmq_env_miniwob.offers import offered
 from vlmq_env_miniwob.taskpage import Element, TaskPage, View, find_pages, page_file
 
 ILLEGAL_REWARD = -0.1
@@ -79,7 +80,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
                 f"Chromium: `{INSTALL_COMMAND}`, or name a binary with chrome=... or {CHROME_VARIABLE}=...",
             ),
             "workers": True,
-            "open_actions": True,  # legal_actions lists the clicks on elements; any point can be clicked, too
+            "open_actions": True,  # legal_actions lists some: any text can be filled in, any point clicked
             "licence": "Apache-2.0; the task pages, from the miniwob package, are MIT",
         },
     }
@@ -223,9 +224,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         return str(self._bids[key] if key < len(self._bids) else _FIRST_BIDS[0] + key)
 
     def _info(self, *, action_ok: bool) -> dict[str, Any]:
-        legal = () if self._over else tuple(click(bid) for bid in self._shown())
-        # A page may have nothing to click for a turn; waiting is then the only choice.
-        return {"action_ok": action_ok, "legal_actions": legal or (() if self._over else (NOOP,))}
+        legal = () if self._over or self._view is None else offered(self._view.utterance, self._shown())
+        return {"action_ok": action_ok, "legal_actions": legal}
 
     def _observation(self, view: View) -> dict[str, Any]:
         observation: dict[str, Any] = {"text": self._text(view)}
