@@ -5,7 +5,8 @@
 
 Pictures are drawn from the curriculum's `test` split, which shares no draw with training. In dialogues the last
 question counts; the answers before it are the true ones. The skills are those of the model's own version, which its
-vocabulary tells. With `--export DIR` the model is also written as a plain Hugging Face directory.
+vocabulary tells. With `--export DIR` the model is also written as a plain Hugging Face directory, with `--half` its
+numbers at half precision, which are loaded as whole ones again; it is that directory which is then judged.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from vlmq_model_tiny.curriculum import SKILLS_OF, Curriculum
 from vlmq_model_tiny.vocabulary import SIZES
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=500, help="questions of each skill")
     parser.add_argument("--skills", nargs="+", help="some of the skills; all if none is named")
     parser.add_argument("--export", type=Path, help="write the model as a Hugging Face directory")
+    parser.add_argument("--half", action="store_true", help="the exported numbers take half the room")
     parser.add_argument("--json", type=Path, help="write the accuracies here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -78,11 +81,20 @@ def accuracy(backbone: Backbone, encoder: Encoder, skill: str, episodes: int, ve
 def _load(arguments: argparse.Namespace) -> tuple[Backbone, Encoder]:
     if (Path(arguments.model) / "checkpoints").is_dir():
         agent = vlmq.load(arguments.model)
-        if arguments.export:
-            agent.export(arguments.export)
-        return agent.model.backbone, agent.encoder
+        if not arguments.export:
+            return agent.model.backbone, agent.encoder
+        agent.export(arguments.export)
+        if arguments.half:
+            _halve(arguments.export / "model.safetensors")
+        arguments.model = str(arguments.export)
     backbone = load_backbone(arguments.model)
     return backbone.eval(), Encoder.load(locate(arguments.model), "plain")
+
+
+def _halve(file: Path) -> None:
+    """Keep the numbers at half precision; the configuration still says that they are loaded as whole ones."""
+    tensors = {name: tensor.half() for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":
