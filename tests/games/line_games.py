@@ -180,6 +180,8 @@ class Either(gymnasium.Env[dict[str, Any], str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
+        if seed is None:  # every game has a generator of its own: one seed for all of them
+            seed = int(self.np_random.integers(2**31))
         super().reset(seed=seed)
         self.played = list(self.games)[int(self.np_random.integers(2))]
         observation, info = self.games[self.played].reset(seed=seed)
