@@ -51,10 +51,10 @@ class Task:
         episodes: of the dataset.
         warmup: updates of the warm-up.
         updates: after it.
-        online: updates with own play after those.
         batch_size: fragments of each update.
         evaluated: episodes of one more evaluation at the end; None where those of the configuration are enough.
-        afsft: changes to AFSFT and its variants, of its phase and of the model; the data stay what they are.
+        afsft: changes to AFSFT and its variants, of its phase and of the model, beyond what the configuration's own
+            phase says; the data stay what they are.
     """
 
     config: str = "quickstart"
@@ -62,8 +62,7 @@ class Task:
     env_args: Changes = field(default_factory=dict)
     episodes: int | None = None
     warmup: int | None = None
-    updates: int = 1000
-    online: int = 200
+    updates: int | None = None
     batch_size: int | None = None
     evaluated: int | None = None
     afsft: Changes = field(default_factory=dict)
@@ -77,8 +76,8 @@ RARE_SUCCESS: Changes = {
 }
 """For data in which hardly an episode succeeds."""
 TASKS = {
-    "numberline": Task(env="cards/NumberLine-v0"),
-    "ezpoints": Task(env="cards/EZPoints-v0", episodes=10_000, updates=4000, afsft=RARE_SUCCESS),
+    "numberline": Task(env="cards/NumberLine-v0", updates=1000),
+    "ezpoints": Task(env="cards/EZPoints-v0", episodes=10_000, updates=2400, afsft=RARE_SUCCESS),
     "points24": Task(env="cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
     "blackjack": Task(
         env="cards/Blackjack-v0",
@@ -97,6 +96,7 @@ TASKS = {
         },
     ),
     "babyai": Task("babyai"),
+    "household": Task("household"),
     "textworld": Task("textworld"),
 }
 BASELINES = ROOT / "configs" / "baselines"
@@ -161,22 +161,25 @@ def configuration(task: str, expert: float, method: str, updates: int | None, da
     """The settings of a task's configuration, with other data and one method."""
     own = TASKS[task]
     config: Changes = yaml.safe_load((ROOT / "configs" / f"{own.config}.yaml").read_text(encoding="utf-8"))
-    own_play = next(phase for phase in config["model"]["phases"] if phase.get("online"))
-    warmup_updates = own.warmup or config["model"]["phases"][0]["updates"]
+    phases = {phase["name"]: phase for phase in config["model"]["phases"]}
+    own_phase, own_play = phases["afsft_offline"], phases["afsft_online"]
+    warmup_updates = own.warmup or phases["warmup"]["updates"]
     variant = VARIANTS.get(method, {} if method in ("afsft", ONLINE) else None)
     overlay = BASELINES / f"{'afsft' if variant is not None else method}.yaml"
-    updates = updates or own.updates
+    updates = updates or own.updates or own_phase["updates"]
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     warmup, phase = config["model"]["phases"]
     warmup["updates"] = warmup_updates
     changes: Changes = {}
     if variant is not None:
+        phase.clear()
+        phase |= {key: own_phase[key] for key in own_phase if key != "start_from"}
         merge(changes, copy.deepcopy(own.afsft))
         merge(changes, copy.deepcopy(variant))
     merge(config["model"], changes.pop("model", {}))
     phase |= {"name": "afsft" if method == ONLINE else method, "updates": updates, **changes}
     if method == ONLINE:
-        config["model"]["phases"].append({**own_play, **changes, "name": ONLINE, "updates": own.online})
+        config["model"]["phases"].append({**own_play, **changes, "name": ONLINE})
     policy = {0.0: "random", 1.0: "expert"}.get(expert, "mixture")
     data = config["data"]
     for name, value in {"env": own.env, "batch_size": own.batch_size}.items():
