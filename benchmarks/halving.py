@@ -48,7 +48,7 @@ class Rung:
 
 CONTESTS = {
     "numberline": (0.0, (Rung(400, 1), Rung(700, 2), Rung(1000, 3))),
-    "ezpoints": (0.05, (Rung(600, 1), Rung(1200, 2), Rung(2400, 2))),
+    "ezpoints": (0.05, (Rung(600, 1), Rung(1000, 2), Rung(1800, 2))),
 }
 """Share of expert play, and the rungs."""
 

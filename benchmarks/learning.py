@@ -53,6 +53,7 @@ class Task:
         updates: after it.
         batch_size: fragments of each update.
         evaluated: episodes of one more evaluation at the end; None where those of the configuration are enough.
+        model: changes to the model, for every method.
         afsft: changes to AFSFT and its variants, of its phase and of the model, beyond what the configuration's own
             phase says; the data stay what they are.
     """
@@ -65,10 +66,15 @@ class Task:
     updates: int | None = None
     batch_size: int | None = None
     evaluated: int | None = None
+    model: Changes = field(default_factory=dict)
     afsft: Changes = field(default_factory=dict)
 
 
+MUON: Changes = {"optimizer": "muon", "learning_rate": 4e-3}
 RARE_SUCCESS: Changes = {
+    "margin_start": -0.03,
+    "margin": -0.003,
+    "margin_updates": 600,
     "priority": 0.5,
     "observed": 0.5,
     "critic_weight": 1.0,
@@ -77,8 +83,12 @@ RARE_SUCCESS: Changes = {
 """For data in which hardly an episode succeeds."""
 TASKS = {
     "numberline": Task(env="cards/NumberLine-v0", updates=1000),
-    "ezpoints": Task(env="cards/EZPoints-v0", episodes=10_000, updates=2400, afsft=RARE_SUCCESS),
-    "points24": Task(env="cards/Points24-v0", episodes=10_000, updates=2000, afsft=RARE_SUCCESS),
+    "ezpoints": Task(
+        env="cards/EZPoints-v0", episodes=10_000, warmup=200, updates=1800, model=MUON, afsft=RARE_SUCCESS
+    ),
+    "points24": Task(
+        env="cards/Points24-v0", episodes=10_000, warmup=200, updates=1800, model=MUON, afsft=RARE_SUCCESS
+    ),
     "blackjack": Task(
         env="cards/Blackjack-v0",
         episodes=20_000,
@@ -176,6 +186,7 @@ def configuration(task: str, expert: float, method: str, updates: int | None, da
         phase |= {key: own_phase[key] for key in own_phase if key != "start_from"}
         merge(changes, copy.deepcopy(own.afsft))
         merge(changes, copy.deepcopy(variant))
+    merge(config["model"], copy.deepcopy(own.model))
     merge(config["model"], changes.pop("model", {}))
     phase |= {"name": "afsft" if method == ONLINE else method, "updates": updates, **changes}
     if method == ONLINE:
