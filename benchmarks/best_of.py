@@ -27,6 +27,7 @@ POLICIES = ("model", "sampled", "best_of", "shifted")
 HALVES = {
     ("quickstart", "warmup"): 1000,
     ("memory", "warmup"): 600,
+    ("textworld", "warmup"): 600,
     ("quickstart", "afsft_offline"): 400,
     ("memory", "afsft_offline"): 300,
 }
