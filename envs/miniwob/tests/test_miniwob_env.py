@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import vlmq_env_miniwob
 from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, _fitting, _num_bytes
-from vlmq_env_miniwob.taskpage import Element
+from vlmq_env_miniwob.view import Element
 
 from vlmq.api import UserError
 

@@ -26,7 +26,8 @@ from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chr
 from vlmq_env_miniwob.experts import EXPERTS, Seen
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.offers import offered
-from vlmq_env_miniwob.taskpage import Element, TaskPage, View, find_pages, page_file
+from vlmq_env_miniwob.taskpage import TaskPage, find_pages, page_file
+from vlmq_env_miniwob.view import Element, View, Writing
 
 ILLEGAL_REWARD = -0.1
 SUCCESS_THRESHOLD = 0.9
@@ -125,6 +126,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._view: View | None = None
         self._bids = _FIRST_BIDS
         self._turns = 0
+        self._past: list[tuple[str, tuple[Writing, ...]]] = []
         self._over = True
 
     def reset(
@@ -141,6 +143,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._over = True  # until the page is there: after a failure there is no episode to go on with
         self._view = self._running_page().start(page_seed, decay=self._decay)
         self._turns = 0
+        self._past = []
         self._over = False
         return self._observation(self._view), self._info(action_ok=True)
 
@@ -157,6 +160,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._over = True  # stays so if the browser fails below
         refusal = self._execute(page, action)
         if refusal is None:
+            self._past.append((action, self._view.texts))
             self._view = page.look()
         view = self._view
         self._turns += 1
@@ -174,10 +178,23 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
 
     def expert_action(self) -> str | None:
         """The next action of the task's scripted expert, which sees what the agent sees, or None."""
-        expert = EXPERTS.get(self.task)
-        if expert is None or self._view is None or self._over:
+        expert, view = EXPERTS.get(self.task), self._view
+        if expert is None or view is None or self._over:
             return None
-        return expert(Seen(self._view.utterance, self._view.text, self._shown()))
+        return expert(
+            Seen(
+                view.utterance,
+                view.text,
+                self._shown(),
+                texts=view.texts,
+                figures=view.figures,
+                scrolled=view.scrolled,
+                selected=view.selected,
+                focused=None if view.focused is None else self._bid(view.focused),
+                past=tuple(action for action, _ in self._past),
+                earlier=tuple(texts for _, texts in self._past),
+            )
+        )
 
     def render(self) -> NDArray[np.uint8] | None:
         """The last picture of the task area; None before the first reset, or without a picture."""

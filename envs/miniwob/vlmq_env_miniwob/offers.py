@@ -1,6 +1,7 @@
 """Which of the endless actions are offered as legal ones: those that somebody who tries things out would take.
 
-A click on each element; into each field a text that the instruction quotes; each option of a list. Where a page shows
+A click on each element; into each field a text that the instruction quotes; each option of a list; things that can be
+dragged, onto each other. Where a page shows
 hardly an element to click, a picture to draw on or things to drag, points of a grid.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 from vlmq_env_miniwob.actions import NOOP, click, write
-from vlmq_env_miniwob.taskpage import Element
+from vlmq_env_miniwob.view import Element
 
 MOST_WORDS = 4
 """Texts offered for each field."""
@@ -32,6 +33,7 @@ def offered(utterance: str, elements: Mapping[str, Element]) -> tuple[str, ...]:
         elements: what can be acted on, by bid.
     """
     found = [action for bid, element in elements.items() for action in _of(bid, element, utterance)]
+    found += _drags(elements)
     if len(elements) < _FEW:
         found += _points()
     return (*found, NOOP) if len(elements) < _FEW else tuple(found)
@@ -48,6 +50,12 @@ def _of(bid: str, element: Element, utterance: str) -> Iterator[str]:
                 for option in json.loads(state.removeprefix("of "))
                 if option
             )
+
+
+def _drags(elements: Mapping[str, Element]) -> Iterator[str]:
+    """Of each thing that can be dragged, onto each of the others."""
+    movable = [bid for bid, element in elements.items() if "draggable" in element.state]
+    yield from (write("drag_and_drop", bid, other) for bid in movable for other in movable if other != bid)
 
 
 def _quoted(utterance: str) -> list[str]:

@@ -7,13 +7,23 @@
   const NATIVE = "button, a, input, select, textarea";
   const ROLES = ["button", "link", "checkbox", "radio", "textbox", "combobox", "searchbox", "slider", "spinbutton", "switch",
     "tab", "option", "menuitem", "menuitemcheckbox", "menuitemradio", "treeitem"];
-  const INTERACTIVE = [NATIVE, "[onclick]", "[contenteditable]", "[tabindex]:not([tabindex='-1'])",
+  const INTERACTIVE = [NATIVE, "[onclick]", ".ui-menu-item-wrapper", "[contenteditable]", "[tabindex]:not([tabindex='-1'])",
     ...ROLES.map((role) => `[role=${role}]`)].join(", ");
   const INPUT_ROLES = {
     button: "button", submit: "button", reset: "button", image: "button", checkbox: "checkbox",
     radio: "radio", range: "slider", number: "spinbutton", search: "searchbox",
   };
   const TAG_ROLES = { BUTTON: "button", A: "link", SELECT: "combobox", TEXTAREA: "textbox" };
+
+  // What a library makes draggable: it listens on the list or the window, not on the thing that moves.
+  const MOVABLE = "[draggable=true], .ui-draggable, .ui-sortable > *, .ui-resizable-handle";
+  const FURNITURE = "#reward-display, #click-canvas, #sync-task-cover, script, style";
+  const SHAPES = ["circle", "ellipse", "rect", "line", "polygon", "polyline", "path"];
+  const COLOURS = {
+    "0,0,0": "black", "255,255,255": "white", "128,128,128": "grey", "255,0,0": "red", "0,255,0": "lime", "0,128,0": "green",
+    "0,0,255": "blue", "255,255,0": "yellow", "255,0,255": "magenta", "0,255,255": "cyan", "128,128,0": "olive",
+    "128,0,128": "purple", "255,165,0": "orange", "255,192,203": "pink",
+  };
 
   const CLICKS = ["click", "dblclick"], PRESSES = ["mousedown", "mouseup", "pointerdown"];
   const EDITABLE = ["", "date", "email", "month", "number", "password", "search", "tel", "text", "time", "url", "week"];
@@ -32,7 +42,10 @@
   };
 
   const waitsForClicks = (element) => clicked.has(element) || !!element.onclick;
-  const isInteractive = (element) => element.matches(INTERACTIVE) || waitsForClicks(element) || pressed.has(element);
+  const isMovable = (element) => element.matches(MOVABLE)
+    || (element instanceof SVGElement && pressed.has(element) && !waitsForClicks(element));
+  const isInteractive = (element) => element.matches(INTERACTIVE) || waitsForClicks(element) || pressed.has(element)
+    || isMovable(element);
 
   function closestInteractive(element) {
     while (element && element !== document.body && !isInteractive(element)) element = element.parentElement;
@@ -42,6 +55,8 @@
   function roleOf(element) {
     const declared = element.getAttribute("role");
     if (declared && ROLES.includes(declared.trim().toLowerCase())) return declared.trim().toLowerCase();
+    if (element.matches(".ui-slider-handle")) return "slider";
+    if (element.matches(".ui-menu-item-wrapper")) return "option";
     if (element.tagName === "INPUT") return INPUT_ROLES[element.type] || "textbox";
     if (element instanceof SVGElement) return element.tagName.toLowerCase();
     return TAG_ROLES[element.tagName] || "generic";
@@ -50,7 +65,16 @@
   const isEditable = (element) => element.isContentEditable || element.tagName === "TEXTAREA"
     || (element.tagName === "INPUT" && EDITABLE.includes(element.getAttribute("type") || ""));
 
-  const squeezed = (text) => text.replace(/\s+/g, " ").trim().slice(0, MAX_NAME);
+  const oneLine = (text) => text.replace(/\s+/g, " ").trim();
+  const squeezed = (text) => oneLine(text).slice(0, MAX_NAME);
+
+  // A colour by its common name, or as #rrggbb; "" where nothing is painted.
+  function colourName(css) {
+    const parts = (css.match(/[\d.]+/g) || []).map(Number);
+    if (parts.length < 3 || parts[3] === 0) return "";
+    const whole = parts.slice(0, 3).map(Math.round);
+    return COLOURS[whole.join()] || "#" + whole.map((part) => part.toString(16).padStart(2, "0")).join("");
+  }
 
   // What is to be seen of an element beside its name: what it holds, whether it is chosen, its colour.
   function stateOf(element) {
@@ -66,14 +90,32 @@
       const lines = element.tagName === "TEXTAREA" ? ["multiline"] : [];
       return held ? [...lines, `value ${JSON.stringify(squeezed(held))}`] : lines;
     }
-    if (element instanceof SVGElement) return element.getAttribute("fill") ? [`fill ${element.getAttribute("fill")}`] : [];
-    return [];
+    const moves = isMovable(element) ? ["draggable"] : [];
+    if (element instanceof SVGElement) return element.getAttribute("fill") ? [`fill ${element.getAttribute("fill")}`, ...moves] : moves;
+    const colour = element.matches(NATIVE) || element.childNodes.length ? "" : colourName(getComputedStyle(element).backgroundColor);
+    return colour ? [`fill ${colour}`, ...moves] : moves;
+  }
+
+  // All that an element holds or says, of which its name and state show the beginning.
+  function wholeText(element) {
+    if (isEditable(element) && !element.isContentEditable) return element.value;
+    return element instanceof HTMLElement ? element.innerText : element.textContent;
+  }
+
+  // What is written on an element for the eye: neither a closed menu nor letters without a size.
+  function writtenOn(element) {
+    if (!(element instanceof HTMLElement)) return element.textContent;
+    const written = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    for (let node = written.nextNode(); node; node = written.nextNode()) {
+      if (node.data.trim() && parseFloat(getComputedStyle(node.parentElement).fontSize)) return element.innerText;
+    }
+    return "";
   }
 
   function nameOf(element) {
     const labels = element.labels ? Array.from(element.labels, (label) => label.textContent).join(" ") : "";
     const value = INPUT_ROLES[element.type] === "button" ? element.value : "";
-    const content = ["INPUT", "SELECT", "TEXTAREA"].includes(element.tagName) ? "" : element.textContent;
+    const content = ["INPUT", "SELECT", "TEXTAREA"].includes(element.tagName) ? "" : writtenOn(element);
     const name = element.getAttribute("aria-label") || labels || value || content
       || element.getAttribute("placeholder") || element.getAttribute("title") || element.getAttribute("alt")
       || (element.matches(NATIVE) ? "" : element.getAttribute("class")) || "";
@@ -123,7 +165,7 @@
       const box = element.getBoundingClientRect();
       found.push({
         key: keys.get(element), role: roleOf(element), name: nameOf(element), state: stateOf(element), point,
-        box: [box.left, box.top, box.width, box.height],
+        box: boxOf(box), text: wholeText(element),
       });
     }
     return found;
@@ -132,6 +174,102 @@
   // Whether the episode is there, pictures included: what they show, and where things stand, depends on them.
   const ready = () => WOB_TASK_READY && Array.from(document.images).every((image) => image.complete);
 
+  const boxOf = (rect) => [rect.left, rect.top, rect.width, rect.height];
+
+  // The part of a rectangle of an element that can be seen, as a box; null where it is clipped away or covered.
+  function shownPart(rect, element) {
+    let left = Math.max(0, rect.left), right = Math.min(WIDTH, rect.right);
+    let top = Math.max(0, rect.top), bottom = Math.min(HEIGHT, rect.bottom);
+    for (let around = element; around && around !== document.body; around = around.parentElement) {
+      if (around instanceof SVGElement || getComputedStyle(around).overflow === "visible") continue;
+      const clip = around.getBoundingClientRect();
+      left = Math.max(left, clip.left); right = Math.min(right, clip.right);
+      top = Math.max(top, clip.top); bottom = Math.min(bottom, clip.bottom);
+    }
+    if (right - left < 1 || bottom - top < 1) return null;
+    const hit = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+    const uncovered = !hit || hit.contains(element) || element.contains(hit) || element instanceof SVGElement;
+    return uncovered ? [left, top, right - left, bottom - top] : null;
+  }
+
+  const isShown = (element, furniture) => !element.closest(furniture)
+    && element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+
+  // Text where it lies: each piece with the boxes of its lines.
+  function visibleTexts() {
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+      const element = node.parentElement;
+      if (!node.data.trim() || !isShown(element, `#query, ${FURNITURE}`) || element.closest("textarea, select")) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      const boxes = Array.from(range.getClientRects(), (rect) => shownPart(rect, element)).filter((box) => box);
+      const style = getComputedStyle(element);
+      const colour = colourName(element instanceof SVGElement ? style.fill : style.color);
+      if (boxes.length) found.push({ text: oneLine(node.data), boxes, colour });
+    }
+    return found;
+  }
+
+  // The corners of a shape, or the ends of a line, in pixels of the page.
+  function cornersOf(shape) {
+    const matrix = shape.getScreenCTM();
+    const own = shape.points ? Array.from(shape.points)
+      : shape.tagName === "line" ? [[shape.x1, shape.y1], [shape.x2, shape.y2]].map(([x, y]) => new DOMPoint(x.baseVal.value, y.baseVal.value))
+        : [];
+    return own.map((point) => new DOMPoint(point.x, point.y).matrixTransform(matrix)).map((point) => [point.x, point.y]);
+  }
+
+  // What a picture shows, by its description, its file or its style.
+  const pictureName = (element) => element.alt || element.title
+    || (element.tagName === "IMG" ? element.src.split("/").pop().replace(/\.\w+$/, "") : element.getAttribute("class")) || "";
+
+  // What is drawn: shapes, pictures and patches of colour, whether they can be clicked or not.
+  function visibleFigures() {
+    const found = [];
+    for (const element of document.body.querySelectorAll("*")) {
+      const style = getComputedStyle(element);
+      const isShape = element instanceof SVGElement && SHAPES.includes(element.tagName);
+      const isPatch = element instanceof HTMLElement && !element.matches(NATIVE) && !element.childNodes.length;
+      const fill = colourName(isShape ? style.fill : style.backgroundColor);
+      const isIcon = isPatch && style.backgroundImage !== "none";
+      const outlined = isPatch && parseFloat(style.borderTopWidth) > 0;
+      const kind = isShape ? element.tagName : element.tagName === "IMG" ? "image" : isIcon ? "icon"
+        : isPatch && (fill || outlined) ? "patch" : "";
+      if (!kind || !isShown(element, FURNITURE)) continue;
+      const rect = element.getBoundingClientRect();
+      const box = ["line", "path", "polyline"].includes(kind) ? boxOf(rect) : shownPart(rect, element);
+      if (box) found.push({ kind, name: pictureName(element), fill, box, corners: isShape ? cornersOf(element) : [] });
+    }
+    return found;
+  }
+
+  // What scrolls, with the pixels hidden above and below its window.
+  function scrolled() {
+    const found = [];
+    for (const element of document.body.querySelectorAll("*")) {
+      const below = element.scrollHeight - element.clientHeight - element.scrollTop;
+      if (element.scrollTop < 1 && below < 1) continue;
+      const moves = element.tagName === "TEXTAREA" || ["auto", "scroll"].includes(getComputedStyle(element).overflowY);
+      if (!moves || !isShown(element, FURNITURE)) continue;
+      found.push({ box: boxOf(element.getBoundingClientRect()), above: element.scrollTop, below });
+    }
+    return found;
+  }
+
+  function selectedText() {
+    const active = document.activeElement;
+    const held = active && isEditable(active) && !active.isContentEditable && active.selectionStart !== null;
+    return held ? active.value.slice(active.selectionStart, active.selectionEnd) : String(getSelection());
+  }
+
+  // The instruction as it is read; some pages hand it over together with the answer.
+  function utterance() {
+    const said = core.getUtterance();
+    return typeof said === "string" ? said : said.utterance;
+  }
+
   function visibleText() {
     const area = document.getElementById("area") || document.body;
     return WOB_DONE_GLOBAL ? "" : area.innerText || "";
@@ -139,7 +277,9 @@
 
   function look() {
     return {
-      utterance: core.getUtterance(), elements: visibleElements(), ready: ready(), text: visibleText(),
+      utterance: utterance(), elements: visibleElements(), ready: ready(), text: visibleText(),
+      texts: WOB_DONE_GLOBAL ? [] : visibleTexts(), figures: WOB_DONE_GLOBAL ? [] : visibleFigures(),
+      scrolled: WOB_DONE_GLOBAL ? [] : scrolled(), selected: selectedText(), focused: keys.get(document.activeElement) ?? null,
       done: WOB_DONE_GLOBAL, rawReward: WOB_DONE_GLOBAL ? Number(WOB_RAW_REWARD_GLOBAL) : 0,
       reward: WOB_DONE_GLOBAL ? Number(decays ? WOB_REWARD_GLOBAL : WOB_RAW_REWARD_GLOBAL) : 0,
     };

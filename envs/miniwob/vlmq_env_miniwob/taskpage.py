@@ -6,7 +6,6 @@ import base64
 import importlib.util
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from vlmq.api import PluginError, UserError
 from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Call
 from vlmq_env_miniwob.browser import START_TIMEOUT_S, Browser
+from vlmq_env_miniwob.view import View, view_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -26,6 +26,8 @@ _CLIP = {"x": 0, "y": 0, "width": AREA_WIDTH_PX, "height": AREA_HEIGHT_PX, "scal
 _MIDDLE_PX = (AREA_WIDTH_PX / 2, 130.0)
 _DRAG_STEPS = 8
 """Moves of the mouse in a drag: pages follow it on the way."""
+_WAIT_MS = 300
+"""How long `noop` waits: what a page does by itself, unfolding a menu for instance, goes on meanwhile."""
 _SETTLED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
 _GONE = "the element is covered or gone"
 _ASIDE_PX = (480, 300)
@@ -34,45 +36,6 @@ _ASIDE_PX = (480, 300)
 
 class UnknownTaskError(UserError):
     """No page of this name."""
-
-
-@dataclass(frozen=True)
-class Element:
-    """An interactive element that can be clicked now.
-
-    Attributes:
-        key: its number in order of first sight in the episode; it keeps it.
-        role: ARIA role, such as "button".
-        name: accessible name, shortened to 60 characters.
-        state: what else is to be seen of it: "checked", 'value "abc"', 'fill red'.
-        box: left, top, width, height in pixels.
-    """
-
-    key: int
-    role: str
-    name: str
-    state: tuple[str, ...]
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What the page shows, and what it says of the episode.
-
-    Attributes:
-        text: what can be read in the task area, line by line.
-        image: uint8 of shape (210, 160, 3): the task area; None where no picture was asked for.
-        raw_reward: the page's reward without its decay over time; 0 until done.
-        reward: the same, with the decay where it was asked for.
-    """
-
-    utterance: str
-    elements: tuple[Element, ...]
-    text: str
-    image: NDArray[np.uint8] | None
-    done: bool
-    raw_reward: float
-    reward: float
 
 
 def find_pages() -> Path:
@@ -174,6 +137,7 @@ class _Tab:
         numbers = [value for value in arguments if isinstance(value, float)]
         match call.name:
             case "noop":
+                self.page.wait_for_timeout(_WAIT_MS)
                 return None
             case "mouse_click" | "mouse_dblclick":
                 self._click(numbers, 2 if call.name == "mouse_dblclick" else 1)
@@ -236,15 +200,7 @@ class _Tab:
         return None
 
     def _view(self, report: dict[str, Any]) -> View:
-        return View(
-            utterance=str(report["utterance"]),
-            elements=tuple(_element(each) for each in report["elements"]),
-            text=str(report["text"]),
-            image=self._picture() if self._pictures else None,
-            done=bool(report["done"]),
-            raw_reward=float(report["rawReward"]),
-            reward=float(report["reward"]),
-        )
+        return view_of(report, self._picture() if self._pictures else None)
 
     def _picture(self) -> NDArray[np.uint8]:
         wish = {"format": "png", "clip": _CLIP, "optimizeForSpeed": True}
@@ -265,11 +221,3 @@ def page_file(task: str) -> Path:
     if not task.replace("-", "").isalnum() or not file.is_file():
         raise UnknownTaskError(f"task={task!r} is not a MiniWoB page; click-test-2, for instance, is one.")
     return file
-
-
-def _element(report: dict[str, Any]) -> Element:
-    left, top, width, height = map(float, report["box"])
-    state = tuple(str(each) for each in report["state"])
-    return Element(
-        int(report["key"]), str(report["role"]), str(report["name"]), state, (left, top, width, height)
-    )

@@ -1,88 +1,11 @@
-"""Demonstrators: one short rule a task, from what the page shows to the next action.
-
-A rule is given what a person in front of the page has: the instruction, the text that can be read, and the elements
-with their names and states. It looks anew at every turn, so it goes on from wherever the page stands.
-"""
+"""Rules of the plain pages: one button, box, list or field, or a few of them."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from vlmq_env_miniwob.actions import click, write
-from vlmq_env_miniwob.taskpage import Element
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the page shows.
-
-    Attributes:
-        utterance: the instruction.
-        text: what can be read in the task area, line by line.
-        elements: what can be acted on, by bid, in reading order.
-    """
-
-    utterance: str
-    text: str
-    elements: Mapping[str, Element]
-
-    def of(self, *roles: str) -> list[str]:
-        """Bids of the elements of these roles."""
-        return [bid for bid, element in self.elements.items() if element.role in roles]
-
-    def named(self, name: str, *roles: str) -> str | None:
-        """The first element with this name; of these roles, where some are given."""
-        same = (bid for bid, element in self.elements.items() if element.name.strip() == name.strip())
-        return next((bid for bid in same if not roles or self.elements[bid].role in roles), None)
-
-    def checked(self, bid: str) -> bool:
-        """Whether a box or a radio button is chosen."""
-        return "checked" in self.elements[bid].state
-
-    def multiline(self, bid: str) -> bool:
-        """Whether a field has room for several lines."""
-        return "multiline" in self.elements[bid].state
-
-    def value(self, bid: str) -> str:
-        """What a field holds."""
-        told = [state for state in self.elements[bid].state if state.startswith("value ")]
-        return str(json.loads(told[0].removeprefix("value "))) if told else ""
-
-    def chosen(self, bid: str) -> list[str]:
-        """What is chosen in a list."""
-        told = [state for state in self.elements[bid].state if state.startswith("chosen ")]
-        return list(json.loads(told[0].removeprefix("chosen "))) if told else []
-
-
-Expert = Callable[[Seen], str | None]
-"""The text of the next action; None where the rule knows none."""
-
-
-def _click(bid: str | None) -> str | None:
-    return None if bid is None else click(bid)
-
-
-def _submit(seen: Seen) -> str | None:
-    buttons = seen.of("button")
-    wanted = (
-        bid for bid in buttons if seen.elements[bid].name.lower() in ("submit", "login", "search", "ok")
-    )
-    return _click(next(wanted, buttons[-1] if buttons else None))
-
-
-def _quoted(seen: Seen) -> list[str]:
-    return re.findall(r'"([^"]*)"', seen.utterance)
-
-
-def _fill_all(seen: Seen, wanted: Mapping[str, str]) -> str | None:
-    """The first field that does not hold what it should is filled; then the form is sent."""
-    for bid, text in wanted.items():
-        if seen.value(bid) != text:
-            return write("fill", bid, text)
-    return _submit(seen)
+from vlmq_env_miniwob.experts.seen import Expert, Seen, click_on, fill_all, quoted, submit
 
 
 def _only_button(seen: Seen) -> str | None:
@@ -92,37 +15,37 @@ def _only_button(seen: Seen) -> str | None:
 
 def _button_in_capitals(seen: Seen) -> str | None:
     asked = re.fullmatch(r"Click button (\S+)\.", seen.utterance)
-    return _click(seen.named(asked[1], "button")) if asked else None
+    return click_on(seen.named(asked[1], "button")) if asked else None
 
 
 def _quoted_button(seen: Seen) -> str | None:
-    return _click(seen.named(_quoted(seen)[0], "button"))
+    return click_on(seen.named(quoted(seen)[0], "button"))
 
 
 def _button_sequence(seen: Seen) -> str | None:
     first, second = seen.named("ONE", "button"), seen.named("TWO", "button")
     # A button that was pressed keeps the focus, and nothing else tells the first from the second turn.
-    return _click(first or second)
+    return click_on(first or second)
 
 
 def _dialog(seen: Seen) -> str | None:
-    return _click(next(iter(seen.of("button")), None))
+    return click_on(next(iter(seen.of("button")), None))
 
 
 def _dialog_button(seen: Seen) -> str | None:
-    wanted = _quoted(seen)[0]
+    wanted = quoted(seen)[0]
     names = {"x": ("Close", "close", "")}.get(wanted, (wanted,))
-    return _click(next((bid for name in names if (bid := seen.named(name, "button"))), None))
+    return click_on(next((bid for name in names if (bid := seen.named(name, "button"))), None))
 
 
 def _quoted_anything(seen: Seen) -> str | None:
-    return _click(seen.named(_quoted(seen)[0]))
+    return click_on(seen.named(quoted(seen)[0]))
 
 
 def _option(seen: Seen) -> str | None:
     asked = re.fullmatch(r"Select (.*) and click Submit\.", seen.utterance)
     bid = seen.named(asked[1], "radio") if asked else None
-    return None if bid is None else _submit(seen) if seen.checked(bid) else click(bid)
+    return None if bid is None else submit(seen) if seen.checked(bid) else click(bid)
 
 
 def _checkboxes(seen: Seen) -> str | None:
@@ -133,31 +56,31 @@ def _checkboxes(seen: Seen) -> str | None:
     for bid in seen.of("checkbox"):
         if (seen.elements[bid].name in wanted) != seen.checked(bid):
             return click(bid)
-    return _submit(seen)
+    return submit(seen)
 
 
 def _text(seen: Seen) -> str | None:
     fields = seen.of("textbox")
-    return _fill_all(seen, {fields[0]: _quoted(seen)[0]}) if fields else None
+    return fill_all(seen, {fields[0]: quoted(seen)[0]}) if fields else None
 
 
 def _both_texts(seen: Seen) -> str | None:
-    return _fill_all(seen, dict.fromkeys(seen.of("textbox"), _quoted(seen)[0]))
+    return fill_all(seen, dict.fromkeys(seen.of("textbox"), quoted(seen)[0]))
 
 
 def _login(seen: Seen) -> str | None:
-    return _fill_all(seen, dict(zip(seen.of("textbox"), _quoted(seen), strict=False)))
+    return fill_all(seen, dict(zip(seen.of("textbox"), quoted(seen), strict=False)))
 
 
 def _upper_or_lower(seen: Seen) -> str | None:
     fields = seen.of("textbox")
-    text = _quoted(seen)[0]
+    text = quoted(seen)[0]
     changed = text.upper() if "upper case" in seen.utterance else text.lower()
-    return _fill_all(seen, {fields[0]: changed}) if fields else None
+    return fill_all(seen, {fields[0]: changed}) if fields else None
 
 
 def _focus(seen: Seen) -> str | None:
-    return _click(next(iter(seen.of("textbox")), None))
+    return click_on(next(iter(seen.of("textbox")), None))
 
 
 def _focus_nth(seen: Seen) -> str | None:
@@ -171,22 +94,20 @@ def _list_entry(seen: Seen) -> str | None:
     lists = seen.of("combobox")
     if asked is None or not lists:
         return None
-    return (
-        _submit(seen) if seen.chosen(lists[0]) == [asked[1]] else write("select_option", lists[0], asked[1])
-    )
+    return submit(seen) if seen.chosen(lists[0]) == [asked[1]] else write("select_option", lists[0], asked[1])
 
 
 def _widget(seen: Seen) -> str | None:
-    wanted = _quoted(seen)[0]
+    wanted = quoted(seen)[0]
     if wanted in ("text", "textarea"):
         fields = (bid for bid in seen.of("textbox") if seen.multiline(bid) == (wanted == "textarea"))
-        return _click(next(fields, None))
-    return _click(next(iter(seen.of(wanted)), None))
+        return click_on(next(fields, None))
+    return click_on(next(iter(seen.of(wanted)), None))
 
 
 def _tab(seen: Seen) -> str | None:
     asked = re.search(r"Tab #(\d)", seen.utterance)
-    return _click(seen.named(f"Tab #{asked[1]}")) if asked else None
+    return click_on(seen.named(f"Tab #{asked[1]}")) if asked else None
 
 
 def _sum(seen: Seen) -> str | None:
@@ -196,7 +117,7 @@ def _sum(seen: Seen) -> str | None:
         return None
     left, right = int(asked[1]), int(asked[3])
     result = {"+": left + right, "-": left - right, "x": left * right}[asked[2]]
-    return _fill_all(seen, {fields[0]: str(result)})
+    return fill_all(seen, {fields[0]: str(result)})
 
 
 def _unknown(seen: Seen) -> str | None:
@@ -209,13 +130,13 @@ def _unknown(seen: Seen) -> str | None:
         value = total - int(right) if sign == "+" else total + int(right)
     else:
         value = total - int(left) if sign == "+" else int(left) - total
-    return _fill_all(seen, {fields[0]: str(value)})
+    return fill_all(seen, {fields[0]: str(value)})
 
 
 def _date(seen: Seen) -> str | None:
     asked = re.search(r"(\d\d)/(\d\d)/(\d{4})", seen.utterance)
     fields = seen.of("textbox")
-    return _fill_all(seen, {fields[0]: f"{asked[3]}-{asked[1]}-{asked[2]}"}) if asked and fields else None
+    return fill_all(seen, {fields[0]: f"{asked[3]}-{asked[1]}-{asked[2]}"}) if asked and fields else None
 
 
 def _clock(seen: Seen) -> str | None:
@@ -224,10 +145,10 @@ def _clock(seen: Seen) -> str | None:
     if asked is None or not fields:
         return None
     hour = int(asked[1]) % 12 + (12 if asked[3] == "P" else 0)
-    return _fill_all(seen, {fields[0]: f"{hour:02}:{asked[2]}"})
+    return fill_all(seen, {fields[0]: f"{hour:02}:{asked[2]}"})
 
 
-EXPERTS: dict[str, Expert] = {
+RULES: dict[str, Expert] = {
     "click-test": _only_button,
     "click-test-2": _button_in_capitals,
     "click-test-transfer": _button_in_capitals,
