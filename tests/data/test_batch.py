@@ -17,7 +17,7 @@ from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 
-HISTORIES: list[History] = ["none", 1, "all"]
+HISTORIES = (History(), History(1), History("all"))
 Turns = tuple[Turn, ...]
 
 
@@ -63,7 +63,7 @@ def test_after_a_reply_comes_the_last_prompt_token_of_the_next_turn(
     ends = batch.last.nonzero().flatten().tolist()
     for turn, token in enumerate(ends):
         row, position = _place(batch, int(batch.next_state[token]))
-        first = turn + 1 if history == "none" else max(0, turn + 1 - (history if history != "all" else 9))
+        first = history.start(turn + 1)
         observations = [t.observation for t in tiny_turns[first : turn + 2]]
         prompt = tiny_encoder.prompt(observations[-1], first=first == turn + 1).ids
         assert ids[row, position + 1 - len(prompt) : position + 1].tolist() == prompt.tolist()
@@ -74,7 +74,7 @@ def test_after_a_reply_comes_the_last_prompt_token_of_the_next_turn(
 
 
 def test_inside_a_reply_the_next_state_is_the_next_token(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
-    batch = build_batch([_whole(tiny_turns[:2]), _whole(tiny_turns[2:4])], tiny_encoder, "none")
+    batch = build_batch([_whole(tiny_turns[:2]), _whole(tiny_turns[2:4])], tiny_encoder, History())
     inside = (~batch.last).nonzero().flatten()
     assert batch.next_state[inside].tolist() == (inside + 1).tolist()
     assert batch.next_token[inside].tolist() == (inside + 1).tolist()
@@ -84,7 +84,7 @@ def test_inside_a_reply_the_next_state_is_the_next_token(tiny_encoder: Encoder, 
 
 
 def test_rewards_arrive_with_the_last_token_of_their_reply(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
-    batch = build_batch([_whole(tiny_turns)], tiny_encoder, "none")
+    batch = build_batch([_whole(tiny_turns)], tiny_encoder, History())
     assert batch.reward[batch.last].tolist() == [turn.reward for turn in tiny_turns]
     assert (batch.reward[~batch.last] == 0).all()
     lengths = [len(turn.reply_ids) for turn in tiny_turns]
@@ -115,8 +115,8 @@ def test_whole_episode_rows_agree_with_windows_as_long_as_the_episode(
     tiny_encoder: Encoder, tiny_turns: Turns, model: ActorCritic
 ) -> None:
     fragments = [_whole(tiny_turns[:4], tiny_turns[4].observation), _whole(tiny_turns[4:], terminated=True)]
-    packed = build_batch(fragments, tiny_encoder, "all")
-    windows = build_batch(fragments, tiny_encoder, 9)
+    packed = build_batch(fragments, tiny_encoder, History("all"))
+    windows = build_batch(fragments, tiny_encoder, History(9))
     assert len(packed.inputs["input_ids"]) == 2
     assert len(windows.inputs["input_ids"]) == 7
     one, many = _forward(model, packed), _forward(model, windows)
@@ -162,7 +162,7 @@ def test_every_row_has_the_image_tokens_that_its_pictures_need(
     tokens = (batch.inputs["input_ids"] == image_id).sum(1)
     pictures = batch.inputs["pixel_attention_mask"].flatten(2).any(-1).sum(1)
     assert tokens.tolist() == (16 * pictures).tolist()
-    assert pictures.tolist() == {"none": [1, 0, 1], 1: [1, 1, 1], "all": [2]}[history]
+    assert pictures.tolist() == {"none": [1, 0, 1], 1: [1, 1, 1], "all": [2]}[history.turns]
     assert torch.isfinite(_forward(model, batch).log_probs).all()  # the model refuses any other count
 
 
@@ -185,8 +185,8 @@ def test_a_fragment_from_the_middle_sees_the_window_that_the_actor_saw(
 ) -> None:
     # With one turn of history, turns 3 and 4 need turn 2 as context and no more.
     middle = Fragment(tiny_turns[2:5], 2, 1, tiny_turns[5].observation, False)
-    batch = build_batch([middle], tiny_encoder, 1)
-    whole = build_batch([_whole(tiny_turns[:5], tiny_turns[5].observation)], tiny_encoder, 1)
+    batch = build_batch([middle], tiny_encoder, History(1))
+    whole = build_batch([_whole(tiny_turns[:5], tiny_turns[5].observation)], tiny_encoder, History(1))
     kept = whole.reply >= 3
     assert batch.turn.tolist() == [3, 4]
     torch.testing.assert_close(
@@ -210,14 +210,14 @@ def test_reply_ids_are_used_as_stored_and_never_tokenised_again(
 
 def test_a_reply_cut_at_its_limit_keeps_no_end_token(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
     cut = dataclasses.replace(tiny_turns[1], reply_ids=tiny_turns[1].reply_ids[:3])
-    batch = build_batch([_whole((cut,))], tiny_encoder, "none")
+    batch = build_batch([_whole((cut,))], tiny_encoder, History())
     assert batch.tokens.tolist() == cut.reply_ids.tolist()
     assert tiny_encoder.end_id not in batch.tokens.tolist()
 
 
 def test_text_is_tokenised_only_where_no_model_sampled_it(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
     scripted = dataclasses.replace(tiny_turns[1], reply_ids=np.zeros(0, np.int32))
-    batch = build_batch([_whole((scripted,))], tiny_encoder, "none")
+    batch = build_batch([_whole((scripted,))], tiny_encoder, History())
     assert batch.tokens.tolist() == tiny_encoder.reply(scripted.reply).tolist()
     assert batch.behaviour.isnan().all()
 
@@ -226,7 +226,7 @@ def test_what_is_known_of_a_reply_stays_with_it(tiny_encoder: Encoder, tiny_turn
     count = len(tiny_turns[1].reply_ids)
     log_probs = -np.arange(1, count + 1, dtype=np.float32)
     turns: Any = (tiny_turns[0], dataclasses.replace(tiny_turns[1], logprobs=log_probs), tiny_turns[4])
-    batch = build_batch([_whole(turns)], tiny_encoder, "none")
+    batch = build_batch([_whole(turns)], tiny_encoder, History())
     assert batch.behaviour[batch.reply == 1].tolist() == log_probs.tolist()
     assert batch.behaviour[batch.reply != 1].isnan().all()
     assert batch.valid.tolist() == [True, True, False]
@@ -235,7 +235,7 @@ def test_what_is_known_of_a_reply_stays_with_it(tiny_encoder: Encoder, tiny_turn
 
 
 def test_a_batch_moves_whole(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
-    batch = build_batch([_whole(tiny_turns[:2])], tiny_encoder, "none").to("meta")
+    batch = build_batch([_whole(tiny_turns[:2])], tiny_encoder, History()).to("meta")
     tensors = [getattr(batch, f.name) for f in dataclasses.fields(batch)]
     tensors += list(batch.inputs.values())
     assert {t.device.type for t in tensors if isinstance(t, torch.Tensor)} == {"meta"}

@@ -18,7 +18,7 @@ from vlmq.data.store import EpisodeStore
 from vlmq.model.backbone import Backbone
 from vlmq.model.generate import Sampling
 from vlmq.prompt.encode import Encoder, Row
-from vlmq.prompt.window import History, window_start
+from vlmq.prompt.window import History
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import ModelPolicy
 
@@ -32,7 +32,9 @@ def store(tmp_path: Path) -> Iterator[EpisodeStore]:
         yield store
 
 
-def _replay(store: EpisodeStore, *, seed: int = 1, stream: int = 0, history: History = "none") -> TurnReplay:
+def _replay(
+    store: EpisodeStore, *, seed: int = 1, stream: int = 0, history: History = History()
+) -> TurnReplay:
     return TurnReplay(store, seed=seed, stream=stream, history=history, fragment_turns=1)
 
 
@@ -111,7 +113,7 @@ def test_what_is_held_out_is_never_drawn_and_nothing_else_is_missing(store: Epis
         return held_out(5, 0.4, index)
 
     parts = [
-        TurnReplay(store, seed=1, stream=0, history="none", fragment_turns=1, among=among)
+        TurnReplay(store, seed=1, stream=0, history=History(), fragment_turns=1, among=among)
         for among in (kept_apart, lambda index: ~kept_apart(index))
     ]
     texts = []
@@ -126,7 +128,7 @@ def test_what_is_held_out_is_never_drawn_and_nothing_else_is_missing(store: Epis
     assert share == pytest.approx(0.4, abs=0.03)
 
 
-@pytest.mark.parametrize(("history", "context"), [("none", 0), (1, 1), ("all", 3)])
+@pytest.mark.parametrize(("history", "context"), [(History(), 0), (History(1), 1), (History("all"), 3)])
 def test_a_fragment_brings_the_turns_that_its_context_needs(
     store: EpisodeStore, history: History, context: int
 ) -> None:
@@ -136,7 +138,7 @@ def test_a_fragment_brings_the_turns_that_its_context_needs(
         turn = fragment.first_turn + fragment.skip
         assert fragment.skip == min(turn, context)
         assert len(fragment.turns) == fragment.skip + 1
-        assert fragment.first_turn == window_start(turn, history)
+        assert fragment.first_turn == history.start(turn)
 
 
 def test_only_the_last_turn_of_a_terminated_episode_is_terminal(store: EpisodeStore) -> None:
@@ -167,7 +169,7 @@ def test_a_stream_shows_every_episode_once() -> None:
         def episode(self, index: int) -> Episode:
             return make_episode(index)
 
-    replay = StreamReplay(Numbers(), "all")
+    replay = StreamReplay(Numbers())
     seen = [f.turns[0].observation.text for update in range(3) for f in replay.sample(update, 4, range(4))]
     assert seen == [f"task {index}, turn 0 ☃" for index in range(12)]
     assert [f.turns[0].observation.text for f in replay.sample(2, 4, [3])] == [seen[11]]
@@ -187,7 +189,7 @@ class Watching(Encoder):
         return super().collate(rows, left=left)
 
 
-@pytest.mark.parametrize("history", ["none", 1, "all"])
+@pytest.mark.parametrize("history", [History(), History(1), History(2, 0), History("all")])
 def test_the_learner_sees_the_ids_and_pixels_that_the_actor_saw(
     tiny_encoder: Encoder, tiny_backbone: Backbone, tmp_path: Path, history: History
 ) -> None:

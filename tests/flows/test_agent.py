@@ -63,7 +63,7 @@ def _follow(agent: Agent, episodes: list[Episode]) -> None:
             assert action == turn.action
 
 
-@pytest.mark.parametrize("history", ["none", "1", "all"])
+@pytest.mark.parametrize("history", ["none", "1", "2\n  history_pictures: 0", "all"])
 def test_the_agent_says_what_the_greedy_policy_said_to_the_same_observations(
     tiny_directory: Path, tmp_path: Path, history: str
 ) -> None:

@@ -22,7 +22,7 @@ from vlmq.data.batch import Batch, Fragment
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import Backbone
 from vlmq.model.heads import CriticConfig, CriticHead, Estimates
-from vlmq.prompt.encode import Row, Segment
+from vlmq.prompt.encode import Encoder, Row, Segment
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase
 
@@ -154,6 +154,8 @@ def _longest(mdp: Mdp, observation: int) -> int:
 
 class TableEncoder:
     """What `build_batch` needs of an encoder: a prompt is one token, the observation's own."""
+
+    prompts = Encoder.prompts
 
     def prompt(self, observation: Observation, *, first: bool) -> Segment:
         """One token."""

@@ -25,6 +25,7 @@ from tabular_mdp import (
 
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.heads import CriticConfig
+from vlmq.prompt.window import History
 from vlmq.train.objective import Traces
 from vlmq.train.schedule import Phase
 
@@ -48,7 +49,7 @@ def _policy(_: State) -> np.ndarray:
 
 
 def _batch(fragments: list[Fragment]) -> Batch:
-    return build_batch(fragments, TableEncoder(), "none")  # type: ignore[arg-type]
+    return build_batch(fragments, TableEncoder(), History())  # type: ignore[arg-type]
 
 
 def _error(

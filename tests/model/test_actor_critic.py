@@ -17,6 +17,7 @@ from vlmq.model.actor_critic import ActorCritic, Output, scale_gradient
 from vlmq.model.backbone import Backbone, LoraSettings, load_backbone
 from vlmq.model.heads import CriticConfig, CriticHead
 from vlmq.prompt.encode import Encoder
+from vlmq.prompt.window import History
 
 SIZE = CriticConfig(2, 16, 8)
 
@@ -24,7 +25,7 @@ SIZE = CriticConfig(2, 16, 8)
 @pytest.fixture(scope="module")
 def batch(tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]) -> Batch:
     fragment = Fragment(tiny_turns[:3], 0, 0, tiny_turns[3].observation, False)
-    return build_batch([fragment], tiny_encoder, "none")
+    return build_batch([fragment], tiny_encoder, History())
 
 
 def _build(backbone: Backbone, *, trunk_gradient: float = 1.0) -> ActorCritic:

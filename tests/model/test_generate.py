@@ -18,6 +18,7 @@ from vlmq.model.backbone import Backbone
 from vlmq.model.generate import Guide, Sampling, sample_replies
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder, Row
+from vlmq.prompt.window import History
 
 TOKENS = 9
 Turns = tuple[Turn, ...]
@@ -100,7 +101,7 @@ def test_recorded_log_probabilities_are_the_learners(
         replace(turn, reply_ids=ids, logprobs=probs)
         for turn, ids, probs in zip(tiny_turns, replies, log_probs, strict=True)
     ]
-    batch = build_batch([Fragment((turn,), 0, 0, None, True) for turn in turns], tiny_encoder, "none")
+    batch = build_batch([Fragment((turn,), 0, 0, None, True) for turn in turns], tiny_encoder, History())
     model = ActorCritic(tiny_backbone, CriticConfig(1, 4, 4), trunk_gradient=0.0)
     with torch.no_grad():
         output = model(batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=False)
@@ -116,7 +117,7 @@ def test_a_later_reply_is_recorded_as_the_learner_sees_it_after_earlier_ones(
     inputs = _batch(tiny_encoder, [context_row(segments, earlier)])
     (reply,), (log_probs,), _ = sample_replies(tiny_backbone, inputs, _keys(1), sampling)
     turns = (*tiny_turns[:2], replace(tiny_turns[2], reply_ids=reply, logprobs=log_probs))
-    batch = build_batch([Fragment(turns, 0, 2, None, True)], tiny_encoder, "all")
+    batch = build_batch([Fragment(turns, 0, 2, None, True)], tiny_encoder, History("all"))
     model = ActorCritic(tiny_backbone, CriticConfig(1, 4, 4), trunk_gradient=0.0)
     with torch.no_grad():
         output = model(batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=False)

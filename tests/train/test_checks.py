@@ -26,7 +26,8 @@ from vlmq.train import cli as _heavy  # noqa: F401  # imported here: its loggers
 from vlmq.train.checks import check_encoding, check_log_probs
 
 CPU = torch.device("cpu")
-HISTORIES: tuple[History, ...] = ("none", 1, "all")
+WHOLE = History("all")
+HISTORIES = (History(), History(1), History(2, 0), WHOLE)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_packed_windows_of_unequal_length_pass_too(
     played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
 ) -> None:
     # A window of nine turns holds all that an episode of seven has seen.
-    assert check_log_probs(played["all"], model, tiny_encoder, 9, CPU, packed=True) < 1e-4
+    assert check_log_probs(played[WHOLE], model, tiny_encoder, History(9), CPU, packed=True) < 1e-4
 
 
 def test_a_model_family_that_cannot_pack_is_caught(
@@ -79,7 +80,7 @@ def test_a_model_family_that_cannot_pack_is_caught(
 
     other.backbone.model.model.register_forward_pre_hook(without_positions, with_kwargs=True)
     with pytest.raises(ModelError, match="try data.packed false"):
-        check_log_probs(played["all"], other, tiny_encoder, 9, CPU, packed=True)
+        check_log_probs(played[WHOLE], other, tiny_encoder, History(9), CPU, packed=True)
 
 
 class AltersIds(Encoder):
@@ -110,7 +111,7 @@ def test_an_encoder_that_alters_ids_or_pixels_is_caught(
 def test_a_picture_that_changed_between_acting_and_learning_is_caught_at_its_turn(
     played: dict[History, list[Episode]], tiny_encoder: Encoder
 ) -> None:
-    episode = played["none"][0]
+    episode = played[History()][0]
     image = episode.turns[2].observation.image
     assert image is not None
     changed = image.copy()
@@ -118,18 +119,18 @@ def test_a_picture_that_changed_between_acting_and_learning_is_caught_at_its_tur
     turn = episode.turns[2].observation
     altered = _with_turn(episode, 2, observation=Observation(turn.text, changed))
     with pytest.raises(ModelError, match=f"episode {episode.index}, turn 2:"):
-        check_encoding([altered], tiny_encoder, "none")
+        check_encoding([altered], tiny_encoder, History())
 
 
 def test_an_earlier_reply_that_changed_is_caught_where_it_is_context(
     played: dict[History, list[Episode]], tiny_encoder: Encoder
 ) -> None:
-    episode = played["all"][0]
+    episode = played[WHOLE][0]
     ids = episode.turns[0].reply_ids.copy()
     ids[0] += 1
     altered = _with_turn(episode, 0, reply_ids=ids)
     with pytest.raises(ModelError, match="turn 1:"):
-        check_encoding([altered], tiny_encoder, "all")
+        check_encoding([altered], tiny_encoder, WHOLE)
 
 
 def test_a_reply_tokenised_anew_is_caught_where_it_was_not_canonical(
@@ -140,7 +141,7 @@ def test_a_reply_tokenised_anew_is_caught_where_it_was_not_canonical(
         return replace(episode, turns=tuple(turns))
 
     with pytest.raises(ModelError, match="encoding the stored observation"):
-        check_encoding([anew(episode) for episode in played["all"]], tiny_encoder, "all")
+        check_encoding([anew(episode) for episode in played[WHOLE]], tiny_encoder, WHOLE)
 
 
 @pytest.mark.parametrize("history", HISTORIES)
@@ -162,15 +163,15 @@ def test_a_log_prob_that_is_no_number_is_not_taken_for_equal(
     with torch.no_grad():
         next(other.backbone.parameters()).fill_(float("nan"))
     with pytest.raises(ModelError, match="differ"):
-        check_log_probs(played["none"], other, tiny_encoder, "none", CPU)
+        check_log_probs(played[History()], other, tiny_encoder, History(), CPU)
 
 
 def test_wrong_positions_are_caught(
     played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
 ) -> None:
-    short = [_with_turn(e, 0, reply_ids=e.turns[0].reply_ids[::-1].copy()) for e in played["none"]]
+    short = [_with_turn(e, 0, reply_ids=e.turns[0].reply_ids[::-1].copy()) for e in played[History()]]
     with pytest.raises(ModelError, match="log-probabilities differ"):
-        check_log_probs(short, model, tiny_encoder, "none", CPU)
+        check_log_probs(short, model, tiny_encoder, History(), CPU)
 
 
 CONFIG = """\
@@ -201,14 +202,14 @@ def test_a_difference_planted_between_acting_and_learning_stops_vlmq_fit(
     from vlmq.rollout import actor
 
     class Altered(actor._Memory):
-        def segment(self, turn: int, first: bool, encoder: Encoder) -> Segment:
+        def segment(self, turn: int, first: bool, shown: bool, encoder: Encoder) -> Segment:
             observation = self._observations[turn]
             if planted == "ids":
                 return encoder.prompt(Observation(f"{observation.text} ", observation.image), first=first)
             if planted == "pixels":
                 assert observation.image is not None
                 return encoder.prompt(Observation(observation.text, 255 - observation.image), first=first)
-            return super().segment(turn, first, encoder)
+            return super().segment(turn, first, shown, encoder)
 
     monkeypatch.setattr(actor, "_Memory", Altered)
     monkeypatch.setattr("sys.argv", ["vlmq"])

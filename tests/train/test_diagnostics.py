@@ -11,6 +11,7 @@ from vlmq.api import Turn
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import Output
 from vlmq.prompt.encode import Encoder
+from vlmq.prompt.window import History
 from vlmq.train import diagnostics
 
 
@@ -19,7 +20,7 @@ def batch(tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]) -> Batch:
     """Two turns of an episode that succeeded, and one of another that did not."""
     won = Fragment(tiny_turns[:2], 0, 0, None, True, success=True)
     lost = Fragment(tiny_turns[2:3], 0, 0, None, True, success=False)
-    return build_batch([won, lost], tiny_encoder, "none")
+    return build_batch([won, lost], tiny_encoder, History())
 
 
 def _output(batch: Batch, log_probs: torch.Tensor) -> Output:

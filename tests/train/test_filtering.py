@@ -13,6 +13,7 @@ from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import Output
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import format_reply
+from vlmq.prompt.window import History
 from vlmq.train.filtering import token_weights
 from vlmq.train.schedule import FilterName, Phase, Schedule
 
@@ -25,7 +26,7 @@ def batch(tiny_encoder: Encoder, tiny_turns: Turns) -> Batch:
     """Two replies of two episodes: one that failed, one that succeeded with a return of 1."""
     lost = Fragment(tiny_turns[:1], 0, 0, None, True, False, -1.0)
     won = Fragment(tiny_turns[1:2], 0, 0, None, True, True, 1.0)
-    return build_batch([lost, won], tiny_encoder, "none")
+    return build_batch([lost, won], tiny_encoder, History())
 
 
 def _weights(
@@ -83,7 +84,7 @@ def test_thoughts_weigh_what_the_phase_says(tiny_encoder: Encoder, tiny_turns: T
         reply_ids=tiny_encoder.reply(format_reply("+", tiny_encoder.reply_format, "7 < 9")),
         logprobs=NONE,
     )
-    batch = build_batch([Fragment((thinking,), 0, 0, None, True)], tiny_encoder, "none")
+    batch = build_batch([Fragment((thinking,), 0, 0, None, True)], tiny_encoder, History())
     assert 0 < int(batch.thought.sum()) < len(batch.tokens)
     phase = Phase("p", 1, filter="always", thought_weight=0.25)
     weights = torch.tensor(_weights(batch, phase, torch.zeros(len(batch.tokens))))

@@ -17,6 +17,7 @@ from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import Output
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
+from vlmq.prompt.window import History
 from vlmq.train import objective
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase, Schedule
@@ -53,7 +54,7 @@ def _at(module: Module, phase: Phase) -> Module:
 
 
 def _batch(encoder: Encoder, turns: Turns, *, terminated: bool = True) -> Batch:
-    return build_batch([Fragment(turns, 0, 0, turns[0].observation, terminated)], encoder, "none")
+    return build_batch([Fragment(turns, 0, 0, turns[0].observation, terminated)], encoder, History())
 
 
 def _hugging_face_loss(module: Module, batch: Batch, row: int | None = None) -> Tensor:
@@ -234,7 +235,7 @@ def test_with_gamma_token_one_the_value_of_a_turn_does_not_depend_on_its_reply_l
 def test_targets_that_rest_on_a_state_nobody_saw_are_left_out(
     module: Module, tiny_encoder: Encoder, tiny_turns: Turns
 ) -> None:
-    cut = build_batch([Fragment(tiny_turns[:2], 0, 0, None, False)], tiny_encoder, "none")
+    cut = build_batch([Fragment(tiny_turns[:2], 0, 0, None, False)], tiny_encoder, History())
     lengths = [len(turn.reply_ids) for turn in tiny_turns[:2]]
     for lambda_token, lambda_turn, unknown in (
         (1.0, 1.0, sum(lengths)),

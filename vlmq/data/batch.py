@@ -18,7 +18,7 @@ from torch import Tensor
 from vlmq.api import Observation, Turn
 from vlmq.prompt.encode import Encoder, Row, Segment
 from vlmq.prompt.pack import collate_packed
-from vlmq.prompt.window import History, window_start
+from vlmq.prompt.window import History
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,13 @@ def build_batch(
     Args:
         fragments: what was drawn from replay.
         encoder: the same that acted.
-        history: the same that acted; `all` gives one sequence a fragment, otherwise one a reply.
+        history: the same that acted; an append-only one gives one sequence a fragment, otherwise one a reply.
         packed: whether several sequences may share a row, where they do not see each other.
     """
     rows: list[Row] = []
     chains: list[_Chain] = []
     for fragment in fragments:
-        lay = _lay_whole if history == "all" else _lay_windows
+        lay = _lay_whole if history.append_only else _lay_windows
         chains.append(lay(fragment, encoder, history, rows))
     return _link(rows, chains, fragments, encoder, packed)
 
@@ -212,8 +212,8 @@ def _lay_windows(fragment: Fragment, encoder: Encoder, history: History, rows: l
     bootstrap = None
     for index in range(fragment.skip, len(observations)):
         turn_index = fragment.first_turn + index
-        start = max(0, window_start(turn_index, history) - fragment.first_turn)
-        segments = [encoder.prompt(observations[i], first=i == start) for i in range(start, index + 1)]
+        segments = encoder.prompts(history.context(observations, turn_index, fragment.first_turn))
+        start = index + 1 - len(segments)
         position = sum(len(s.ids) for s in segments) + sum(len(r) for r in ids[start:index])
         if index < len(fragment.turns):
             turn = fragment.turns[index]

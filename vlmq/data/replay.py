@@ -22,7 +22,7 @@ from vlmq.api import DataError, Episode
 from vlmq.data.batch import Fragment, Origin
 from vlmq.data.priority import Priorities
 from vlmq.data.store import EpisodeStore
-from vlmq.prompt.window import History, window_start
+from vlmq.prompt.window import History
 
 _REPLAY = counter.purpose("replay")
 _PRIORITY = counter.purpose("replay by priority")
@@ -181,7 +181,7 @@ class TurnReplay:
         row = self.store.table[position]
         length = int(row["num_turns"])
         stop = length if self._fragment_turns is None else min(length, turn + self._fragment_turns)
-        start = window_start(turn, self._history)
+        start = self._history.start(turn)
         turns, following = self.store.read(position, start, stop)
         terminated = bool(row["terminated"]) and stop == length
         outcome = bool(row["success"]), float(row["episode_return"])
@@ -191,9 +191,8 @@ class TurnReplay:
 class StreamReplay:
     """Episodes made on demand, each seen once: fragment j of update u is episode u * count + j."""
 
-    def __init__(self, source: EpisodeSource, history: History) -> None:
+    def __init__(self, source: EpisodeSource) -> None:
         self._source = source
-        self._history = history
 
     def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:
         """Of the `count` whole episodes that update `update` sees, those at `places`."""

@@ -16,6 +16,7 @@ import hashlib
 import re
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,10 @@ class Encoder:
         pixels = self.pixels(observation.image)
         checksum = zlib.adler32(np.ascontiguousarray(observation.image).data, checksum)
         return Segment(ids, pixels, (checksum << 32) ^ _fold(pixels["pixel_values"]))
+
+    def prompts(self, context: Sequence[Observation]) -> list[Segment]:
+        """Encode the observations of one window."""
+        return [self.prompt(observation, first=index == 0) for index, observation in enumerate(context)]
 
     def reply(self, text: str) -> NDArray[np.int32]:
         """Ids of a reply that no model sampled, end token included."""

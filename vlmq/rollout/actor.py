@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from vlmq import keys
 from vlmq.api import Observation
 from vlmq.prompt.encode import Encoder, Segment, digest
 from vlmq.prompt.parse import ParseError, parse_agent
-from vlmq.prompt.window import History, window_start
+from vlmq.prompt.window import History
 from vlmq.rollout import sync
 from vlmq.rollout.policies import Context, Policy, Reply
 
@@ -117,9 +118,12 @@ class Actor(TensorDictModuleBase):
         memory = self._memory[slot]
         text = _text(view[keys.TEXT][slot], int(view[keys.TEXT_LENGTH][slot])) or ""
         image = view[keys.IMAGE][slot].copy() if self._has_image else None
-        start = window_start(turn, self._history)
+        start = self._history.start(turn)
         memory.see(turn, Observation(text, image), start)
-        context.segments = [memory.segment(i, i == start, self._encoder) for i in range(start, turn + 1)]
+        context.segments = [
+            memory.segment(i, i == start, self._history.shows(i, turn), self._encoder)
+            for i in range(start, turn + 1)
+        ]
         context.replies = memory.replies[start:turn]
         return context
 
@@ -130,7 +134,7 @@ class _Memory:
     def __init__(self) -> None:
         self.replies: list[np.ndarray] = []
         self._observations: dict[int, Observation] = {}
-        self._segments: dict[tuple[int, bool], Segment] = {}
+        self._segments: dict[tuple[int, bool, bool], Segment] = {}
 
     def see(self, turn: int, observation: Observation, start: int) -> None:
         """Take the observation of a turn, and forget what lies before the window's start."""
@@ -140,10 +144,12 @@ class _Memory:
         for key in [key for key in self._segments if key[0] < start]:
             del self._segments[key]
 
-    def segment(self, turn: int, first: bool, encoder: Encoder) -> Segment:
-        if (turn, first) not in self._segments:
-            self._segments[turn, first] = encoder.prompt(self._observations[turn], first=first)
-        return self._segments[turn, first]
+    def segment(self, turn: int, first: bool, shown: bool, encoder: Encoder) -> Segment:
+        key = (turn, first, shown)
+        if key not in self._segments:
+            seen = self._observations[turn]
+            self._segments[key] = encoder.prompt(seen if shown else replace(seen, image=None), first=first)
+        return self._segments[key]
 
 
 def _text(buffer: np.ndarray, length: int) -> str | None:

@@ -52,7 +52,7 @@ class Player:
         encoder: Encoder,
         *,
         env_args: dict[str, Any] | None = None,
-        history: History = "none",
+        history: History = History(),
         max_reply: int = 32,
         workers: bool | None = None,
         timeout_s: float = 60.0,

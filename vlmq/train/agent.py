@@ -14,7 +14,7 @@ from vlmq.model.backbone import locate, merge_adapters
 from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ParseError, parse_agent
-from vlmq.prompt.window import window_start
+from vlmq.prompt.window import History
 from vlmq.train import checkpoint
 from vlmq.train.module import build_actor_critic
 
@@ -29,6 +29,7 @@ class Agent:
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         content = checkpoint.read(path)
         self.settings: dict[str, Any] = content["vlmq"]["settings"]
+        self.history = History(self.settings["history"], self.settings["history_pictures"])
         self.encoder = Encoder.load(
             locate(self.settings["backbone"]),
             self.settings["reply_format"],
@@ -63,11 +64,8 @@ class Agent:
         """
         turn = len(self._observations)
         self._observations.append(Observation(text, image))
-        start = window_start(turn, self.settings["history"])
-        segments = [
-            self.encoder.prompt(self._observations[i], first=i == start) for i in range(start, turn + 1)
-        ]
-        row = context_row(segments, self._replies[start:])
+        segments = self.encoder.prompts(self.history.context(self._observations, turn))
+        row = context_row(segments, self._replies[self.history.start(turn) :])
         encoder = self.encoder
         sampling = Sampling(
             self.settings["max_reply"], temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids

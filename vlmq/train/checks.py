@@ -10,7 +10,7 @@ from vlmq.api import Episode, ModelError, UserError
 from vlmq.data.batch import Fragment, build_batch, reply_ids
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.prompt.encode import Encoder, digest
-from vlmq.prompt.window import History, window_start
+from vlmq.prompt.window import History
 from vlmq.train.schedule import Phase
 
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
@@ -48,12 +48,8 @@ def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: Histo
     """
     for episode in episodes:
         for index, turn in enumerate(episode.turns):
-            start = window_start(index, history)
-            segments = [
-                encoder.prompt(episode.turns[i].observation, first=i == start)
-                for i in range(start, index + 1)
-            ]
-            replies = [reply_ids(episode.turns[i], encoder) for i in range(start, index)]
+            segments = encoder.prompts(history.context([t.observation for t in episode.turns], index))
+            replies = [reply_ids(t, encoder) for t in episode.turns[history.start(index) : index]]
             if digest(segments, replies) != turn.digest:
                 raise ModelError(
                     f"episode {episode.index}, turn {index}: encoding the stored observation does not give the ids "

@@ -141,7 +141,7 @@ class VlmqDataModule(L.LightningDataModule):
 
     @property
     def history(self) -> History:
-        """Earlier turns the agent sees."""
+        """What the agent remembers of its episode."""
         history: History = self._learner.history
         return history
 
@@ -152,7 +152,7 @@ class VlmqDataModule(L.LightningDataModule):
         if stage != "fit" or self._offline is not None:
             return
         if self.stream is not None:
-            self._offline = StreamReplay(self.stream, self.history)
+            self._offline = StreamReplay(self.stream)
             return
         if self.collect is not None:
             self.collect_dataset(None)

@@ -97,7 +97,7 @@ class _Judge:
         """The episode with A, Q, V and log-probability of every token."""
         agent = self._agent
         fragment = Fragment(episode.turns, 0, 0, episode.final_observation, episode.terminated)
-        batch = build_batch([fragment], agent.encoder, agent.settings["history"])
+        batch = build_batch([fragment], agent.encoder, agent.history)
         output = agent.model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
         config = agent.model.critic.config
         scale = self._return_range

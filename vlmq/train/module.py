@@ -33,7 +33,7 @@ from vlmq.model.generate import Guide, Sampling
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ReplyFormat
-from vlmq.prompt.window import History
+from vlmq.prompt.window import History, Pictures, Turns
 from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
@@ -63,7 +63,8 @@ class VlmqModule(L.LightningModule):
         trust_remote_code: let code that comes with the checkpoint run.
         reply_format: `plain`, `tagged` or `json`.
         thoughts: whether the prompt asks for thoughts before the action; they are allowed in any case.
-        history: earlier turns the agent sees: none, a number, or all.
+        history: earlier turns in the context, their texts and the replies: none, a number, or all.
+        history_pictures: earlier turns whose pictures are in it too: a number, or all of them.
         max_reply: longest reply in tokens, end token included.
         critic: size of the critic.
         critic_weight: weight of the critic's loss. Squared errors are small in units of the return range: with a larger
@@ -103,7 +104,8 @@ class VlmqModule(L.LightningModule):
         trust_remote_code: bool = False,
         reply_format: ReplyFormat = "json",
         thoughts: bool = False,
-        history: History = "none",
+        history: Turns = "none",
+        history_pictures: Pictures = "all",
         max_reply: int = 32,
         critic: CriticConfig = CriticConfig(),
         critic_weight: float = 20.0,
@@ -140,11 +142,12 @@ class VlmqModule(L.LightningModule):
         self.settings: dict[str, Any] = {
             "backbone": backbone, "weights": weights, "dtype": dtype, "freeze_vision": freeze_vision,
             "trust_remote_code": trust_remote_code, "reply_format": reply_format, "thoughts": thoughts,
-            "history": history, "max_reply": max_reply, "trunk_gradient": trunk_gradient, "critic": asdict(critic),
+            "history": history, "history_pictures": history_pictures, "max_reply": max_reply,
+            "trunk_gradient": trunk_gradient, "critic": asdict(critic),
             "lora": None if lora is None else asdict(lora),
         }  # fmt: skip
         self.schedule = Schedule(phases)
-        self.history, self.max_reply = history, max_reply
+        self.history, self.max_reply = History(history, history_pictures), max_reply
         if kl_weight < 0.0:
             raise UserError(f"model.kl_weight is {kl_weight}; a weight is 0 or more.")
         if kl_weight and weights == "random":

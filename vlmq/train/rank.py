@@ -63,7 +63,7 @@ def rank(
             raise DataError(
                 f"the replies in {folder} are not tokens of {name}'s model; give a dataset of its own with --data."
             )
-        features = fqe.features(agent.model.backbone, agent.encoder, agent.settings["history"], seen)
+        features = fqe.features(agent.model.backbone, agent.encoder, agent.history, seen)
         found.append(Ranked(name, fqe.evaluate(agent.model.backbone, features, fit), _success(file)))
     return sorted(found, key=lambda one: -one.estimate.value)
 
