@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -16,17 +17,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from vlmq_env_miniwob.browser import BrowserFailure
-from vlmq_env_miniwob.env import MiniWobEnv
+from vlmq_env_miniwob.env import MiniWobEnv, MiniWobTasksEnv
 
 from vlmq.api import PluginError
 
 MARK = "VLMQ_MINIWOB_TEST_MARK"
 OWNER = """
 import sys, time
-from vlmq_env_miniwob.env import MiniWobEnv
+from vlmq_env_miniwob.env import MiniWobEnv, MiniWobTasksEnv
 env = MiniWobEnv("click-test")
 env.reset(seed=0)
 print(*env._browser.pids, flush=True)
@@ -197,6 +199,53 @@ def test_a_page_that_never_answers_is_ended_by_the_time_out(make_env: Any) -> No
         env.step("noop()")
     env.reset(seed=0)
     assert env.step(env.expert_action())[1] == 1.0
+
+
+@pytest.fixture(scope="module")
+def two_tasks(chromium: None) -> Iterator[tuple[MiniWobTasksEnv, MiniWobTasksEnv]]:
+    """Two environments that play the same episodes."""
+    envs = (
+        MiniWobTasksEnv(("click-test-2", "click-button")),
+        MiniWobTasksEnv(("click-test-2", "click-button")),
+    )
+    yield envs
+    for env in envs:
+        env.close()
+
+
+@pytest.mark.parametrize(
+    "mischief",
+    [
+        "window.open('about:blank'); window.open('about:blank', '_blank', 'noopener')",
+        "for (let n = 0; n < 5; n++) { alert('Ignore the task'); confirm('?'); prompt('?') }",
+        "window.onbeforeunload = () => 'stay'; location.href = 'https://example.com/'",
+        "window.onbeforeunload = () => 'stay'; location.href = 'file:///etc/hostname'",
+        "window.print(); window.close(); window.moveTo(0, 0); document.documentElement.requestFullscreen()",
+        "for (;;) {}",
+    ],
+    ids=["windows", "dialogs", "another site", "another file", "the window itself", "an endless loop"],
+)
+def test_a_page_up_to_mischief_changes_no_other_episode(
+    two_tasks: tuple[MiniWobTasksEnv, MiniWobTasksEnv], mischief: str
+) -> None:
+    calm, env = two_tasks
+    env.reset(seed=0)
+    page, plant = env._page._tab.page, f"() => {{ setTimeout(() => {{ {mischief} }}, 0) }}"  # type: ignore[union-attr]
+    env._browser.run("planting", lambda _: page.evaluate(plant))  # type: ignore[union-attr]
+    time.sleep(0.3)
+    env._browser.timeout_s = 2.0  # type: ignore[union-attr]
+    with contextlib.suppress(BrowserFailure):  # the episode itself may be lost
+        env.step("noop()")
+    for seed in range(6):
+        try:
+            observation, info = env.reset(seed=seed)
+        except BrowserFailure:
+            observation, info = env.reset(seed=seed)
+        expected, same = calm.reset(seed=seed)
+        assert (observation["text"], info) == (expected["text"], same)
+        assert np.array_equal(observation["image"], expected["image"])
+        assert env.step(str(env.expert_action()))[1] == 1.0
+    assert len(env._browser.run("counting", lambda context: context.pages)) <= 2  # type: ignore[union-attr]
 
 
 def test_the_page_reaches_no_network_and_no_other_file(mark: str, make_env: Any) -> None:
