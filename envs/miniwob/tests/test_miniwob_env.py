@@ -33,8 +33,10 @@ def test_the_spec_module_is_found_and_is_light() -> None:
     (entry,) = importlib.metadata.entry_points(group="vlmq.envs", name="miniwob")
     assert entry.load() is vlmq_env_miniwob.SPECS
     ids = [spec.id for spec in vlmq_env_miniwob.SPECS]
-    assert len(ids) == len(set(ids)) == 126
-    assert {"miniwob/click-test-v1", "miniwob/book-flight-v1", "miniwob/Starter-v1"} < set(ids)
+    assert len(ids) == len(set(ids)) == 127
+    assert {"miniwob/click-test-v1", "miniwob/book-flight-v1", "miniwob/Starter-v1", "miniwob/All-v1"} < set(
+        ids
+    )
     heavy = "{'torch', 'playwright', 'PIL', 'miniwob', 'selenium', 'vlmq_env_miniwob.env'}"
     check = f"import sys, vlmq_env_miniwob; print(*{heavy} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True).stdout

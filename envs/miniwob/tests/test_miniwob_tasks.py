@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import vlmq_env_miniwob
-from vlmq_env_miniwob import TASKS
+from vlmq_env_miniwob import TASKS, taskpage
 from vlmq_env_miniwob.actions import Call, parse
 from vlmq_env_miniwob.env import STARTER, MiniWobEnv, MiniWobTasksEnv
 from vlmq_env_miniwob.experts import EXPERTS
@@ -198,3 +198,26 @@ def test_the_reward_falls_with_time_only_where_that_is_wanted(make_env: MakeEnv)
 def test_no_task_at_all_is_refused() -> None:
     with pytest.raises(UserError, match="tasks is empty"):
         MiniWobTasksEnv(())
+
+
+def test_groups_of_tasks_go_by_name(chromium: None) -> None:
+    assert set(MiniWobTasksEnv("all").tasks) == set(TASKS)
+    assert set(MiniWobTasksEnv("expert").tasks) == set(EXPERTS)
+    assert MiniWobTasksEnv().tasks == STARTER
+    with pytest.raises(UserError, match="tasks='easy' is no group of pages; choose starter, expert, all"):
+        MiniWobTasksEnv("easy")
+
+
+def test_a_page_that_made_room_for_others_comes_back_as_it_was(
+    make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taskpage, "_MOST_TABS", 2)
+    env = MiniWobTasksEnv(("click-test-2", "click-button", "click-link"))
+    try:
+        first = {}
+        for seed in [*range(10), *range(10)]:
+            observation, _ = env.reset(seed=seed)
+            assert np.array_equal(first.setdefault(seed, observation["image"]), observation["image"])
+        assert len(env._browser.run("counting", lambda context: context.pages)) == 2  # type: ignore[union-attr]
+    finally:
+        env.close()

@@ -40,9 +40,17 @@ SPECS: tuple[EnvSpec, ...] = (
         )
         for task in TASKS
     ),
-    EnvSpec(id="miniwob/Starter-v1", entry_point=f"{_CLASSES}:MiniWobTasksEnv", disable_env_checker=True),
+    *(
+        EnvSpec(
+            id=f"miniwob/{group.capitalize()}-v1",
+            entry_point=f"{_CLASSES}:MiniWobTasksEnv",
+            kwargs={"tasks": group},
+            disable_env_checker=True,
+        )
+        for group in ("starter", "all")
+    ),
 )
-"""One id for each task, and one that plays those to begin with: the seed says which."""
+"""One id for each task, one that plays those to begin with, and one that plays all: the seed says which."""
 
 
 def unavailable() -> str | None:

@@ -20,6 +20,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from vlmq.api import UserError, action_space, observation_space
+from vlmq_env_miniwob import TASKS
 from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Refusal, parse, syntax
 from vlmq_env_miniwob.browser import Browser
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chromium
@@ -276,13 +277,21 @@ class MiniWobTasksEnv(MiniWobEnv):
     An episode goes under the id of its own task (`info["env_id"]`), which plays the very same one from that seed.
 
     Args:
-        tasks: names of the pages.
+        tasks: names of the pages; or `starter` for those to begin with, `expert` for those that have a scripted expert,
+            `all` for all that are offered.
         settings: those of `MiniWobEnv`.
     """
 
-    def __init__(self, tasks: Sequence[str] = STARTER, **settings: Any) -> None:
+    def __init__(self, tasks: Sequence[str] | str = "starter", **settings: Any) -> None:
+        groups = {"starter": STARTER, "expert": tuple(sorted(EXPERTS)), "all": TASKS}
+        if isinstance(tasks, str) and tasks not in groups:
+            raise SettingError(
+                f"tasks={tasks!r} is no group of pages; choose {', '.join(groups)}, or list their names."
+            )
+        tasks = groups[tasks] if isinstance(tasks, str) else tasks
         if not tasks:
             raise SettingError("tasks is empty; name at least one page, such as click-test-2.")
+        self.tasks = tuple(tasks)
         self._files = {task: page_file(task) for task in tasks}
         super().__init__(tasks[0], **settings)
 
@@ -292,8 +301,7 @@ class MiniWobTasksEnv(MiniWobEnv):
         """Begin an episode of the task that the seed chooses."""
         if seed is None:
             seed = int(self.np_random.integers(2**31))
-        tasks = list(self._files)
-        self.task = tasks[int(np.random.default_rng([seed, _CHOICE]).integers(len(tasks)))]
+        self.task = self.tasks[int(np.random.default_rng([seed, _CHOICE]).integers(len(self.tasks)))]
         self._page_file = self._files[self.task]
         return super().reset(seed=seed, options=options)
 

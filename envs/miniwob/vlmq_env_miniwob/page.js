@@ -15,8 +15,9 @@
   };
   const TAG_ROLES = { BUTTON: "button", A: "link", SELECT: "combobox", TEXTAREA: "textbox" };
 
-  // What a library makes draggable: it listens on the list or the window, not on the thing that moves.
-  const MOVABLE = "[draggable=true], .ui-draggable, .ui-sortable > *, .ui-resizable-handle";
+  // What a library makes draggable: it listens on the list or the window, not on the thing that moves. Of the handles
+  // around a window only the one with an icon can be seen.
+  const MOVABLE = "[draggable=true], .ui-draggable, .ui-sortable > *, .ui-resizable-handle.ui-icon";
   const FURNITURE = "#reward-display, #click-canvas, #sync-task-cover, script, style";
   const SHAPES = ["circle", "ellipse", "rect", "line", "polygon", "polyline", "path"];
   const COLOURS = {
