@@ -143,6 +143,13 @@ def test_an_expert_where_there_is_none_is_refused(say: Say, tmp_path: Path) -> N
 # -- settings ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_told_with_another_choice(say: Say) -> None:
+    said = say("--trainer.accelerator", "gpu")
+    assert "gpu" in said
+    assert "--trainer.accelerator cpu" in said
+
+
 def _edited(small: SmallRun, tmp_path: Path, old: str, new: str) -> SmallRun:
     text = small.config.read_text()
     assert old in text

@@ -15,6 +15,7 @@ from typing import Any
 import lightning as L
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -136,6 +137,17 @@ class VlmqCLI(LightningCLI):
         parsers = self._subcommand_parsers.values()
         dests = {action.dest for parser in parsers for action in parser._actions}
         return sorted(dests | {f"phases.{field.name}" for field in fields(Phase)})
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Make the trainer; settings that this machine cannot serve are the user's to change."""
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:
+            reason = " ".join(str(error).split()).rstrip(".!")
+            raise UserError(
+                f"the trainer's settings do not fit this machine: {reason}; choose others, --trainer.accelerator cpu "
+                "for instance."
+            ) from error
 
     def before_instantiate_classes(self) -> None:
         """Keep an earlier run of the same folder."""
