@@ -85,7 +85,8 @@ class TaskPage:
                 START_TIMEOUT_S,
             )
         elif (tab := self._tabs[file]) is not self._tab:
-            self._browser.run("turning to the page", lambda _: tab.page.bring_to_front())
+            left = self._tab
+            self._browser.run("turning to the page", lambda _: tab.come_forward(left))
             self._tabs.move_to_end(file)
 
     def start(self, page_seed: int, *, decay: bool = False) -> View:
@@ -133,6 +134,11 @@ class _Tab:
         # An episode that nobody plays: pictures load when they are first shown, and the next one finds them there.
         self.start(0, False, START_TIMEOUT_S)
         self.page.evaluate(_SETTLED)
+
+    def come_forward(self, left: _Tab) -> None:
+        """Take the place of the tab in front, which lets go of its caret: one that is not seen still costs frames."""
+        left.page.evaluate("() => document.activeElement && document.activeElement.blur()")
+        self.page.bring_to_front()
 
     def start(self, page_seed: int, decay: bool, ready_timeout_s: float) -> View:
         if self._mouse_inside:
