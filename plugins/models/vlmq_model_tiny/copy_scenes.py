@@ -32,26 +32,26 @@ _RANKS = ("first", "second", "third", "fourth")
 
 def copying(rng: Random) -> list[Exchange]:
     """Repeat a text, or one word of it."""
-    return [Exchange(_beside(rng), *_copy(rng))]
+    return [Exchange(beside(rng), *_copy(rng))]
 
 
 def picking(rng: Random) -> list[Exchange]:
     """Choose an entry of a list by its place, number, kind, first letter, size or mark."""
-    return [Exchange(_beside(rng), *_pick(rng))]
+    return [Exchange(beside(rng), *_pick(rng))]
 
 
 def composing(rng: Random) -> list[Exchange]:
     """Say a command in full, out of what is told."""
-    return [Exchange(_beside(rng), *_compose(rng))]
+    return [Exchange(beside(rng), *_compose(rng))]
 
 
 def framing(rng: Random) -> list[Exchange]:
     """Any of these, the answer in JSON."""
     question, answer = rng.choice((_copy, _pick, _compose, _compose, _compose))(rng)
-    return [Exchange(_beside(rng), f"{question}\n{rng.choice(wording.FRAMES)}", wording.framed(answer))]
+    return [Exchange(beside(rng), f"{question}\n{rng.choice(wording.FRAMES)}", wording.framed(answer))]
 
 
-def _beside(rng: Random) -> NDArray[np.uint8] | None:
+def beside(rng: Random) -> NDArray[np.uint8] | None:
     """A picture that does not matter, or none."""
     if rng.random() < 0.6:
         return None

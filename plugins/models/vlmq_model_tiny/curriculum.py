@@ -12,6 +12,7 @@ from vlmq_model_tiny import (
     copy_scenes,
     grid_scenes,
     number_scenes,
+    page_scenes,
     panel_scenes,
     plan_scenes,
     shape_scenes,
@@ -48,6 +49,8 @@ _WORDS: dict[str, tuple[Scene, float]] = {
     "framing": (copy_scenes.framing, 8.0),
 }
 """Of the second version, asked one question at a time."""
+_PAGES: dict[str, tuple[Scene, float]] = {"pages": (page_scenes.pages, 24.0)}
+"""Of the second version, and longer than the others: with dialogues they have blocks of their own."""
 _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
     (
         card_scenes.FAMILY,
@@ -82,7 +85,7 @@ _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
 )
 """Of the second version: with dialogues, several questions about each picture."""
 _FAMILIES = {name: family for family, shares in _TALKS for name in shares}
-_SCENES = _OTHERS | _WORDS
+_SCENES = _OTHERS | _WORDS | _PAGES
 _SHARES = {name: share for name, (_, share) in (_NUMBERS | _SCENES).items()}
 _SHARES |= {name: share for _, shares in _TALKS for name, share in shares.items()}
 _QUESTIONS = 4
@@ -95,7 +98,7 @@ _DIGITS = ("read_digit", *_PAIRS)
 SKILLS = (*_NUMBERS, *_OTHERS)
 """Names of the first version's skills; an episode's `source` is one of them."""
 
-SKILLS_OF = {1: SKILLS, 2: (*SKILLS, *_WORDS, *_FAMILIES)}
+SKILLS_OF = {1: SKILLS, 2: (*SKILLS, *_WORDS, *_PAGES, *_FAMILIES)}
 """Names of the skills by version of the curriculum; the second one's contain the first one's."""
 
 
@@ -173,8 +176,8 @@ class Curriculum:
             first = self._choose(self._stream(f"block {index // self.block}"), skills, variation)
             if first in _PAIRS:
                 return first, number_scenes.pair_dialogue(rng, variation)
-            talks = first in _FAMILIES
-            skills = tuple(name for name in skills if name not in _PAIRS and (name in _FAMILIES) == talks)
+            kind = _length(first)
+            skills = tuple(name for name in skills if name not in _PAIRS and _length(name) == kind)
         skill = self._choose(rng, skills, variation)
         if skill in _NUMBERS:
             return skill, _NUMBERS[skill][0](rng, variation)
@@ -190,6 +193,11 @@ class Curriculum:
     def _stream(self, name: str) -> Random:
         digest = hashlib.blake2b(f"{self.seed}/{self.split}/{name}".encode(), digest_size=8).digest()
         return Random(int.from_bytes(digest, "little"))
+
+
+def _length(skill: str) -> int:
+    """What its episodes are like: one question, a dialogue, or a page."""
+    return 1 if skill in _FAMILIES else 2 if skill in _PAGES else 0
 
 
 def _turn(exchange: Exchange, skill: str) -> Turn:

@@ -1,0 +1,217 @@
+"""Scenes of pages told in words: a task, the elements by number, and the one action that comes next.
+
+What has been done already can be read off the elements: a field holds its text, a box is ticked. So the same task
+asks for another action as the page goes on. Elements stand in any order, and their numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from vlmq_model_tiny import wording
+from vlmq_model_tiny.copy_scenes import beside
+from vlmq_model_tiny.lexicon import LABELS, made_up
+from vlmq_model_tiny.scene import Exchange, Pair, ask
+
+# Not with the other questions, from which the vocabulary was made.
+_ROLES = ("button", "link", "tab", "textbox", "checkbox", "generic")
+_FIELDS = ("username", "password", "name", "date", "mail", "code", "title", "note")
+_CLICK = (
+    'Click "{name}".',
+    "Press {name}.",
+    'Click on the element that says "{name}".',
+    "Open {name} with a click.",
+    'Find "{name}" and click it.',
+)
+_CLICK_ROLE = (
+    "Click the {role} {name}.",
+    'Press the {role} called "{name}".',
+    'Click on the "{name}" {role}.',
+    'Choose the {role} labeled "{name}".',
+)
+_FILL = (
+    'Write "{text}" in the field, then press {button}.',
+    'Type "{text}" into the text field and click {button}.',
+    'Fill in "{text}" and press "{button}".',
+)
+_FILL_BOTH = (
+    'Write "{text}" in both fields, then press {button}.',
+    'Type the password "{text}" into each of the two fields and click {button}.',
+)
+_FILL_ALL = (
+    "Fill in {parts}, then press {button}.",
+    "Type {parts} into the fields and click {button}.",
+    "Write {parts}; {button} sends it.",
+)
+_TICK = (
+    "Choose {names}, then click {button}.",
+    "Tick {names} and press {button}.",
+    'Mark {names} and click "{button}".',
+)
+_FOCUS = (
+    "Put the caret in the {rank} field.",
+    "Click into the {rank} text field.",
+    "Go to the {rank} textbox.",
+)
+_ACTIONS = (
+    "Actions: click('bid'), fill('bid', 'text')",
+    "Actions: click('bid'), fill('bid', 'text'), select_option('bid', 'option'), noop()",
+    "Actions: click('bid'), fill('bid', 'text'), press('bid', 'Enter'), mouse_click(x, y), scroll(dx, dy), noop(), "
+    "where x and y are pixels from the top left.",
+)
+
+_CODE = string.ascii_letters + string.digits
+_PLACES = ("first", "second", "third", "1st", "2nd", "3rd")
+
+
+@dataclass(frozen=True)
+class _Element:
+    """One line of the list: its number, what it is, its name, what it holds or whether it is ticked."""
+
+    bid: int
+    role: str
+    name: str = ""
+    value: str = ""
+    ticked: bool = False
+
+    def __str__(self) -> str:
+        state = f', value "{self.value}"' if self.value else ", checked" if self.ticked else ""
+        return f"[{self.bid}] {self.role} '{self.name}'{state}"
+
+
+def pages(rng: Random) -> list[Exchange]:
+    """The next action on a page: click what is named, fill in what is quoted, tick what is wanted, then send it."""
+    question, answer = rng.choice(_KINDS)(rng)
+    if rng.random() < 0.5:
+        question = f"{question}\n{rng.choice(_ACTIONS)}"
+    if rng.random() < 0.1:
+        question, answer = f"{question}\n{rng.choice(wording.FRAMES)}", wording.framed(answer)
+    return [Exchange(beside(rng), question, answer)]
+
+
+def _page(task: str, elements: list[_Element]) -> str:
+    return f"Task: {task}\n{wording.ELEMENTS.format(listed=chr(10).join(map(str, elements)))}"
+
+
+def _bids(rng: Random, count: int) -> list[int]:
+    return rng.sample(range(10, 100), count)
+
+
+def _name(rng: Random) -> str:
+    """What stands on a button or a link: one to three words, small or large."""
+    words = [
+        rng.choice(LABELS) if rng.random() < 0.4 else made_up(rng)
+        for _ in range(rng.choice((1, 1, 1, 2, 2, 3)))
+    ]
+    text = " ".join(words)
+    return rng.choice((text, text, text.capitalize(), text.upper(), f"{text.capitalize()}."))
+
+
+def _names(rng: Random, count: int) -> list[str]:
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[_name(rng)] = None
+    return list(found)
+
+
+def _text(rng: Random) -> str:
+    """What is to be written: a code of letters and digits, or a word."""
+    if rng.random() < 0.6:
+        return "".join(rng.choice(_CODE) for _ in range(rng.randrange(1, 7)))
+    word = made_up(rng, rng.choice((1, 2, 2)))
+    return rng.choice((word, word.capitalize()))
+
+
+def _click(rng: Random) -> Pair:
+    """One element among others, by its name, and by its role where two bear the same name."""
+    names = _names(rng, rng.randrange(1, 7))
+    roles = [rng.choice(_ROLES) for _ in names]
+    elements = [_Element(*each) for each in zip(_bids(rng, len(names)), roles, names, strict=True)]
+    which = rng.choice(elements)
+    if rng.random() < 0.15:
+        role = rng.choice([role for role in _ROLES if role != which.role])
+        elements.insert(rng.randrange(len(elements) + 1), _Element(_free(rng, elements), role, which.name))
+        return _page(ask(rng, _CLICK_ROLE, name=which.name, role=which.role), elements), _clicked(which)
+    forms = _CLICK if rng.random() < 0.6 else _CLICK_ROLE
+    return _page(ask(rng, forms, name=which.name, role=which.role), elements), _clicked(which)
+
+
+def _free(rng: Random, elements: list[_Element]) -> int:
+    return rng.choice([bid for bid in range(10, 100) if bid not in {element.bid for element in elements}])
+
+
+def _clicked(element: _Element) -> str:
+    return f"click('{element.bid}')"
+
+
+def _fill(rng: Random) -> Pair:
+    """One to three fields, some filled in already; the button when all are."""
+    count = rng.choice((1, 1, 2, 2, 3))
+    texts = [_text(rng) for _ in range(count)]
+    if count == 2 and rng.random() < 0.3:
+        texts[1] = texts[0]
+    fields = rng.sample(_FIELDS, count)
+    done = rng.randrange(count + 1)
+    button, *others = _names(rng, rng.choice((1, 1, 2)))
+    bids = _bids(rng, count + 1 + len(others))
+    named = rng.random() < 0.4
+    elements = [
+        _Element(bid, "textbox", field if named else "", text if place < done else "")
+        for place, (bid, field, text) in enumerate(zip(bids, fields, texts, strict=False))
+    ]
+    send = _Element(bids[count], "button", button)
+    rest = [_Element(bids[-1], rng.choice(("button", "link")), name) for name in others]
+    if count == 1:
+        task = ask(rng, _FILL, text=texts[0], button=button)
+    elif texts[0] == texts[1]:
+        task = ask(rng, _FILL_BOTH, text=texts[0], button=button)
+    else:
+        parts = [f'the {field} "{text}"' for field, text in zip(fields, texts, strict=True)]
+        task = ask(rng, _FILL_ALL, parts=f"{', '.join(parts[:-1])} and {parts[-1]}", button=button)
+    answer = _clicked(send) if done == count else f"fill('{bids[done]}', '{texts[done]}')"
+    return _page(task, [*elements, send, *rest]), answer
+
+
+def _tick(rng: Random) -> Pair:
+    """Boxes or options: the next one wanted, in the order of the list, or the button where all are ticked."""
+    many = rng.random() < 0.6
+    names = _names(rng, rng.randrange(2, 7) + 1)
+    button, labels = names[0], names[1:]
+    wanted = sorted(rng.sample(range(len(labels)), rng.randrange(1, len(labels) + 1) if many else 1))
+    done = rng.randrange(len(wanted) + 1)
+    bids = _bids(rng, len(labels) + 1)
+    role = "checkbox" if many else "radio"
+    elements = [
+        _Element(bid, role, label, ticked=place in wanted[:done])
+        for place, (bid, label) in enumerate(zip(bids, labels, strict=False))
+    ]
+    send = _Element(bids[-1], "button", button)
+    told = [labels[place] for place in wanted]
+    rng.shuffle(told)
+    task = ask(rng, _TICK, names=", ".join(told), button=button)
+    return _page(task, [*elements, send]), _clicked(send if done == len(wanted) else elements[wanted[done]])
+
+
+def _focus(rng: Random) -> Pair:
+    """The first, second or third of some fields."""
+    count = rng.randrange(1, 4)
+    elements = [_Element(bid, "textbox") for bid in _bids(rng, count)]
+    which = rng.randrange(count)
+    rank = _PLACES[which + rng.choice((0, 3))]
+    return _page(ask(rng, _FOCUS, rank=rank), elements), _clicked(elements[which])
+
+
+_KINDS: tuple[Callable[[Random], Pair], ...] = (
+    _click,
+    _click,
+    _click,
+    _fill,
+    _fill,
+    _fill,
+    _tick,
+    _tick,
+    _focus,
+)
