@@ -9,6 +9,7 @@ import pytest
 from tabular_mdp import WORDS, Mdp, State, Step, TableBackbone, TableEncoder
 
 from vlmq.api import Episode
+from vlmq.prompt.window import History
 from vlmq.train import fqe
 
 A, B = 1, 2
@@ -34,7 +35,7 @@ def _episodes(mdp: Mdp) -> list[Episode]:
 def test_the_value_of_another_policy_is_found(temperature: float) -> None:
     mdp = Mdp(2, 2, _step)
     backbone = TableBackbone(mdp, weights=OTHER)
-    seen = fqe.features(backbone, cast(Any, TableEncoder()), "none", _episodes(mdp))
+    seen = fqe.features(backbone, cast(Any, TableEncoder()), History(), _episodes(mdp))
     fit = fqe.Fit(
         gamma=0.8, temperature=temperature, updates=400, batch_size=256, tau=0.3, learning_rate=2e-2
     )
@@ -54,10 +55,10 @@ def test_states_keep_their_successors_over_several_forwards() -> None:
     backbone = TableBackbone(mdp, weights=OTHER)
     episodes = _episodes(mdp)[:40]
     assert len(episodes) > 16
-    together = fqe.features(backbone, cast(Any, TableEncoder()), "none", episodes)
+    together = fqe.features(backbone, cast(Any, TableEncoder()), History(), episodes)
     place = 0
     for episode in episodes:
-        alone = fqe.features(backbone, cast(Any, TableEncoder()), "none", [episode])
+        alone = fqe.features(backbone, cast(Any, TableEncoder()), History(), [episode])
         count = len(alone.tokens)
         here = slice(place, place + count)
         assert together.tokens[here].tolist() == alone.tokens.tolist()
@@ -67,5 +68,5 @@ def test_states_keep_their_successors_over_several_forwards() -> None:
         place += count
     assert together.first.tolist()[:2] == [
         0,
-        len(fqe.features(backbone, cast(Any, TableEncoder()), "none", episodes[:1]).tokens),
+        len(fqe.features(backbone, cast(Any, TableEncoder()), History(), episodes[:1]).tokens),
     ]
