@@ -31,7 +31,7 @@ import sys, time
 from vlmq_env_miniwob.env import MiniWobEnv, MiniWobTasksEnv
 env = MiniWobEnv("click-test")
 env.reset(seed=0)
-print(*env._browser.pids, flush=True)
+print(*env._page.browser.pids, flush=True)
 if sys.argv[1] == "raise":
     raise KeyError("a bug in the caller")
 if sys.argv[1] == "wait":
@@ -121,7 +121,7 @@ def test_close_ends_every_process_and_may_be_repeated(mark: str, temp: Path, mak
     env.close()
     env.reset(seed=0)
     processes = _marked(mark)
-    assert {*env._browser.pids} <= {p.pid for p in processes}
+    assert {*env._page.browser.pids} <= {p.pid for p in processes}
     assert len(processes) > 3
     files_before = psutil.Process().num_fds()
     env.close()
@@ -179,7 +179,7 @@ def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
     env = make_env("click-test")
     env.reset(seed=0)
     processes = _marked(mark)
-    os.kill(env._browser.pids[victim == "driver"], signal.SIGKILL)
+    os.kill(env._page.browser.pids[victim == "driver"], signal.SIGKILL)
     with pytest.raises(BrowserFailure, match=r"reset\(\) starts a fresh one"):
         env.step("noop()") if during == "step" else env.reset(seed=1)
     env.reset(seed=1)
@@ -190,11 +190,11 @@ def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
 def test_a_page_that_never_answers_is_ended_by_the_time_out(make_env: Any) -> None:
     env = make_env("click-test")
     env.reset(seed=0)
-    env._browser.run(
+    env._page.browser.run(
         "planting a loop",
         lambda _: env._page._tab.page.evaluate("() => { vlmqPage.look = () => { for (;;); }; }"),
     )
-    env._browser.timeout_s = 1.0
+    env._page.browser.timeout_s = 1.0
     with pytest.raises(BrowserFailure, match="within 1 s"):
         env.step("noop()")
     env.reset(seed=0)
@@ -231,9 +231,9 @@ def test_a_page_up_to_mischief_changes_no_other_episode(
     calm, env = two_tasks
     env.reset(seed=0)
     page, plant = env._page._tab.page, f"() => {{ setTimeout(() => {{ {mischief} }}, 0) }}"  # type: ignore[union-attr]
-    env._browser.run("planting", lambda _: page.evaluate(plant))  # type: ignore[union-attr]
+    env._page.browser.run("planting", lambda _: page.evaluate(plant))  # type: ignore[union-attr]
     time.sleep(0.3)
-    env._browser.timeout_s = 2.0  # type: ignore[union-attr]
+    env._page.browser.timeout_s = 2.0  # type: ignore[union-attr]
     with contextlib.suppress(BrowserFailure):  # the episode itself may be lost
         env.step("noop()")
     for seed in range(6):
@@ -245,7 +245,7 @@ def test_a_page_up_to_mischief_changes_no_other_episode(
         assert (observation["text"], info) == (expected["text"], same)
         assert np.array_equal(observation["image"], expected["image"])
         assert env.step(str(env.expert_action()))[1] == 1.0
-    assert len(env._browser.run("counting", lambda context: context.pages)) <= 2  # type: ignore[union-attr]
+    assert len(env._page.browser.run("counting", lambda context: context.pages)) <= 2  # type: ignore[union-attr]
 
 
 def test_the_page_reaches_no_network_and_no_other_file(mark: str, make_env: Any) -> None:
@@ -281,10 +281,10 @@ def test_the_page_reaches_no_network_and_no_other_file(mark: str, make_env: Any)
             }});
             return reached;
         }}"""
-        assert env._browser.run("calling out", lambda _: page.evaluate(attempts)) == []
+        assert env._page.browser.run("calling out", lambda _: page.evaluate(attempts)) == []
         # The flags alone must hold too, should a request ever escape the address filter.
-        env._browser.run("dropping the filter", lambda context: context.unroute_all())
-        reached = env._browser.run("calling out", lambda _: page.evaluate(attempts))
+        env._page.browser.run("dropping the filter", lambda context: context.unroute_all())
+        reached = env._page.browser.run("calling out", lambda _: page.evaluate(attempts))
         assert [url for url in reached if url.startswith("http")] == []
         assert callers == []
         inet = [c for p in _marked(mark) for c in p.net_connections("inet") if c.raddr]

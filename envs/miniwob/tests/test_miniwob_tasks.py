@@ -218,6 +218,6 @@ def test_a_page_that_made_room_for_others_comes_back_as_it_was(
         for seed in [*range(10), *range(10)]:
             observation, _ = env.reset(seed=seed)
             assert np.array_equal(first.setdefault(seed, observation["image"]), observation["image"])
-        assert len(env._browser.run("counting", lambda context: context.pages)) == 2  # type: ignore[union-attr]
+        assert len(env._page.browser.run("counting", lambda context: context.pages)) == 2  # type: ignore[union-attr]
     finally:
         env.close()

@@ -69,9 +69,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A text that is no legal action, with one line that tells the agent why."""
+    """A text that is no legal action, with one line that tells the agent why.
+
+    Attributes:
+        reason: the line.
+        by_page: whether it reads as an action, and the page as it is now does not allow it.
+    """
 
     reason: str
+    by_page: bool = False
 
 
 def parse(text: str) -> Call | Refusal:

@@ -18,6 +18,8 @@ from vlmq.api import PluginError
 
 CHROME_VARIABLE = "VLMQ_CHROME"
 INSTALL_COMMAND = "apt-get install -y chromium"
+CHROMEDRIVER_VARIABLE = "VLMQ_CHROMEDRIVER"
+CHROMEDRIVER_COMMAND = "apt-get install -y chromium-driver"
 
 _PROFILE_PREFIX = "vlmq-miniwob-"
 _PLACES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
@@ -87,6 +89,24 @@ def find_chromium(chrome: str | None) -> Path:
     raise PluginError(
         f"The MiniWoB environments need Chromium and none was found: install it with `{INSTALL_COMMAND}`, "
         f"or name the binary with chrome=... or {CHROME_VARIABLE}=..."
+    )
+
+
+def find_chromedriver() -> Path:
+    """ChromeDriver, which Selenium needs: the environment variable, else the usual place.
+
+    Raises:
+        PluginError: nothing runnable there.
+    """
+    named = os.environ.get(CHROMEDRIVER_VARIABLE)
+    if found := shutil.which(named or "chromedriver"):
+        return Path(found)
+    where = (
+        f"{CHROMEDRIVER_VARIABLE}={named!r} is not a program that can be run" if named else "none was found"
+    )
+    raise PluginError(
+        f"driver='selenium' needs ChromeDriver, and {where}: install it with `{CHROMEDRIVER_COMMAND}`, or name the "
+        f"binary with {CHROMEDRIVER_VARIABLE}=..."
     )
 
 

@@ -27,6 +27,7 @@ from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chr
 from vlmq_env_miniwob.experts import EXPERTS, Seen
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.offers import offered
+from vlmq_env_miniwob.selenium_page import SeleniumPage
 from vlmq_env_miniwob.taskpage import TaskPage, find_pages, page_file
 from vlmq_env_miniwob.view import Element, View, Writing
 
@@ -35,6 +36,7 @@ SUCCESS_THRESHOLD = 0.9
 CHANCE_LEVELS = {"click-test": 1.0}
 """Success rate of clicks on random elements, where a task can be solved by chance."""
 
+DRIVERS = ("playwright", "selenium")
 MODALITIES = ("image+elements", "image+marks", "image", "elements")
 TEXT_BYTES = 3072
 
@@ -63,6 +65,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
             and no picture.
         max_turns: turns after which the episode is truncated.
         decay: whether the reward falls with the time that the agent takes, as the page's own does.
+        driver: "playwright"; or "selenium": the `miniwob` package's own environment, the reference: slower, and with
+            none of the promises about browsers that die, about the network and about what is left running.
         chrome: Chromium binary; None means the environment variable VLMQ_CHROME, or the usual places.
         sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
         timeout_s: the longest that any single browser call may take.
@@ -94,6 +98,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         modality: str = "image+elements",
         max_turns: int = 15,
         decay: bool = False,
+        driver: str = "playwright",
         chrome: str | None = None,
         sandbox: bool | None = None,
         timeout_s: float = 30.0,
@@ -101,6 +106,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
     ) -> None:
         if modality not in MODALITIES:
             raise SettingError(f"modality={modality!r} is unknown; choose one of {', '.join(MODALITIES)}.")
+        if driver not in DRIVERS:
+            raise SettingError(f"driver={driver!r} is unknown; choose one of {', '.join(DRIVERS)}.")
         if max_turns < 1:
             raise SettingError(f"max_turns={max_turns} leaves no turn to act; choose at least 1.")
         if timeout_s <= 0:
@@ -115,6 +122,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._pictures = modality != "elements"
         self._marks = modality == "image+marks"
         self._decay = decay
+        self._driver = driver
         self._page_file = page_file(task)
         self._chromium = find_chromium(chrome)
         self._sandbox = sandbox
@@ -122,8 +130,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         height, width = (AREA_HEIGHT_PX, AREA_WIDTH_PX) if self._pictures else (None, None)
         self.observation_space = observation_space(height, width, text_bytes=TEXT_BYTES)
         self.action_space = action_space()
-        self._browser: Browser | None = None
-        self._page: TaskPage | None = None
+        self._page: TaskPage | SeleniumPage | None = None
         self._view: View | None = None
         self._bids = _FIRST_BIDS
         self._turns = 0
@@ -162,6 +169,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         refusal = self._execute(page, action)
         if refusal is None:
             self._past.append((action, self._view.texts))
+        if refusal is None or refusal.by_page or self._decay:
+            # A page that refuses has moved on since it was looked at; one with its clock running may have ended.
             self._view = page.look()
         view = self._view
         self._turns += 1
@@ -204,22 +213,32 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
     def close(self) -> None:
         """End the browser. Calling it again does nothing; a later `reset` starts a fresh one."""
         self._over = True
-        self._page = None
-        if self._browser is not None:
-            self._browser.close()
-            self._browser = None
+        if self._page is not None:
+            self._page.close()
+            self._page = None
 
-    def _running_page(self) -> TaskPage:
-        if self._page is None or self._browser is None or not self._browser.alive:
+    def _running_page(self) -> TaskPage | SeleniumPage:
+        if self._page is None or not self._page.alive:
             self.close()
-            self._browser = Browser(
-                self._chromium, files=find_pages(), sandbox=self._sandbox, timeout_s=self._timeout_s
-            )
-            self._page = TaskPage(self._browser, self._page_file, pictures=self._pictures)
+            self._page = self._open()
         self._page.turn_to(self._page_file)
         return self._page
 
-    def _execute(self, page: TaskPage, text: str) -> Refusal | None:
+    def _open(self) -> TaskPage | SeleniumPage:
+        if self._driver == "selenium":
+            return SeleniumPage(
+                self._chromium, self._page_file, pictures=self._pictures, timeout_s=self._timeout_s
+            )
+        browser = Browser(
+            self._chromium, files=find_pages(), sandbox=self._sandbox, timeout_s=self._timeout_s
+        )
+        try:
+            return TaskPage(browser, self._page_file, pictures=self._pictures)
+        except BaseException:
+            browser.close()
+            raise
+
+    def _execute(self, page: TaskPage | SeleniumPage, text: str) -> Refusal | None:
         """Act on the page; a refusal means that nothing was touched."""
         call = parse(text)
         if isinstance(call, Refusal):
@@ -229,7 +248,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
             if bid not in shown:
                 return Refusal(f"no element on the page has the bid '{bid}'")
         reason = page.act(call, [shown[bid].key for bid in call.bids])
-        return None if reason is None else Refusal(reason)
+        return None if reason is None else Refusal(reason, by_page=True)
 
     def _shown(self) -> dict[str, Element]:
         """The clickable elements of the last view, by bid, in reading order."""

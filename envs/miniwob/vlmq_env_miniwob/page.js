@@ -271,6 +271,12 @@
     return typeof said === "string" ? said : said.utterance;
   }
 
+  // Whether the element with the caret may have a window of its own over the page: the options of a list, a calendar.
+  function unfolds() {
+    return document.activeElement !== null && document.activeElement.matches(
+      "select, input[list], input[type=date], input[type=time], input[type=month], input[type=week], input[type=color]");
+  }
+
   function visibleText() {
     const area = document.getElementById("area") || document.body;
     return WOB_DONE_GLOBAL ? "" : area.innerText || "";
@@ -281,7 +287,7 @@
       utterance: utterance(), elements: visibleElements(), ready: ready(), text: visibleText(),
       texts: WOB_DONE_GLOBAL ? [] : visibleTexts(), figures: WOB_DONE_GLOBAL ? [] : visibleFigures(),
       scrolled: WOB_DONE_GLOBAL ? [] : scrolled(), selected: selectedText(), focused: keys.get(document.activeElement) ?? null,
-      done: WOB_DONE_GLOBAL, rawReward: WOB_DONE_GLOBAL ? Number(WOB_RAW_REWARD_GLOBAL) : 0,
+      unfolds: unfolds(), done: WOB_DONE_GLOBAL, rawReward: WOB_DONE_GLOBAL ? Number(WOB_RAW_REWARD_GLOBAL) : 0,
       reward: WOB_DONE_GLOBAL ? Number(decays ? WOB_REWARD_GLOBAL : WOB_RAW_REWARD_GLOBAL) : 0,
     };
   }
@@ -289,7 +295,8 @@
   let ownTime = null;                      // the page's own limit in ms, after which it ends the episode
   let decays = false;
 
-  function start(seed, decay) {
+  // Before an episode: the page's own clock, and nothing left of the last one.
+  function prepare(decay) {
     if (!document.getElementById("vlmq-style")) {
       const style = document.createElement("style");
       style.id = "vlmq-style";
@@ -304,6 +311,10 @@
     if (document.activeElement) document.activeElement.blur();
     keys = new Map();
     byKey = [];
+  }
+
+  function start(seed, decay) {
+    prepare(decay);
     Math.seedrandom(seed);
     core.startEpisodeReal();
     return look();
@@ -358,5 +369,5 @@
     return true;
   }
 
-  window.vlmqPage = { ready, start, look, pointOf, select, setValue, focus, choose };
+  window.vlmqPage = { ready, prepare, start, look, pointOf, select, setValue, focus, choose };
 })();

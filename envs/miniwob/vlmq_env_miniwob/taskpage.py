@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmq.api import PluginError, UserError
+from vlmq_env_miniwob.acting import ASIDE_PX, SETTLED, act
 from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Call
 from vlmq_env_miniwob.browser import START_TIMEOUT_S, Browser
 from vlmq_env_miniwob.view import View, view_of
@@ -24,16 +25,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = Path(__file__).with_name("page.js")
 _CLIP = {"x": 0, "y": 0, "width": AREA_WIDTH_PX, "height": AREA_HEIGHT_PX, "scale": 1}
-_MIDDLE_PX = (AREA_WIDTH_PX / 2, 130.0)
-_DRAG_STEPS = 8
-"""Moves of the mouse in a drag: pages follow it on the way."""
 _MOST_TABS = 16
-_WAIT_MS = 300
-"""How long `noop` waits: what a page does by itself, unfolding a menu for instance, goes on meanwhile."""
-_SETTLED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
-_GONE = "the element is covered or gone"
-_ASIDE_PX = (480, 300)
-"""A point of the window outside the task area, where the mouse touches nothing."""
 
 
 class UnknownTaskError(UserError):
@@ -63,10 +55,19 @@ class TaskPage:
     """
 
     def __init__(self, browser: Browser, file: Path, *, pictures: bool) -> None:
-        self._browser = browser
+        self.browser = browser
         self._pictures = pictures
         self._tabs: OrderedDict[Path, _Tab] = OrderedDict()
         self.turn_to(file)
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls may still be made."""
+        return self.browser.alive
+
+    def close(self) -> None:
+        """End the browser."""
+        self.browser.close()
 
     @property
     def _tab(self) -> _Tab:
@@ -79,27 +80,25 @@ class TaskPage:
             # The one turned to longest ago makes room.
             oldest = self._tabs.popitem(last=False)[1] if len(self._tabs) == _MOST_TABS else None
             pictures = self._pictures
-            self._tabs[file] = self._browser.run(
+            self._tabs[file] = self.browser.run(
                 "opening the page",
                 lambda context: _Tab(context, file, oldest, pictures=pictures),
                 START_TIMEOUT_S,
             )
         elif (tab := self._tabs[file]) is not self._tab:
             left = self._tab
-            self._browser.run("turning to the page", lambda _: tab.come_forward(left))
+            self.browser.run("turning to the page", lambda _: tab.come_forward(left))
             self._tabs.move_to_end(file)
 
     def start(self, page_seed: int, *, decay: bool = False) -> View:
         """Begin the episode that the seed determines; with `decay` the page's own clock runs."""
-        tab, ready_timeout_s = self._tab, self._browser.timeout_s
-        return self._browser.run(
-            "starting an episode", lambda _: tab.start(page_seed, decay, ready_timeout_s)
-        )
+        tab, ready_timeout_s = self._tab, self.browser.timeout_s
+        return self.browser.run("starting an episode", lambda _: tab.start(page_seed, decay, ready_timeout_s))
 
     def look(self) -> View:
         """What the page shows now."""
         tab = self._tab
-        return self._browser.run("looking at the page", lambda _: tab.look())
+        return self.browser.run("looking at the page", lambda _: tab.look())
 
     def act(self, call: Call, keys: Sequence[int]) -> str | None:
         """Do what a call says.
@@ -112,11 +111,11 @@ class TaskPage:
             Why it cannot be done, the page untouched; None where it was done.
         """
         tab = self._tab
-        return self._browser.run(f"doing {call.name}", lambda _: tab.act(call, keys))
+        return self.browser.run(f"doing {call.name}", lambda _: act(tab, call, keys))
 
 
 class _Tab:
-    """The browser thread's side of a `TaskPage`."""
+    """The browser thread's side of a `TaskPage`; it has the hands that `act` asks for."""
 
     def __init__(self, context: BrowserContext, file: Path, instead: _Tab | None, *, pictures: bool) -> None:
         if instead is None:
@@ -133,7 +132,7 @@ class _Tab:
         self.page.goto(file.as_uri(), timeout=START_TIMEOUT_S * 1000)
         # An episode that nobody plays: pictures load when they are first shown, and the next one finds them there.
         self.start(0, False, START_TIMEOUT_S)
-        self.page.evaluate(_SETTLED)
+        self.page.evaluate(SETTLED)
 
     def come_forward(self, left: _Tab) -> None:
         """Take the place of the tab in front, which lets go of its caret: one that is not seen still costs frames."""
@@ -143,7 +142,7 @@ class _Tab:
     def start(self, page_seed: int, decay: bool, ready_timeout_s: float) -> View:
         if self._mouse_inside:
             # Left where it was, the last episode's mouse would shade this one's picture.
-            self.page.mouse.move(*_ASIDE_PX)
+            self.page.mouse.move(*ASIDE_PX)
             self._mouse_inside = False
         # A JavaScript number holds 53 bits; a longer seed travels as text.
         seed = page_seed if page_seed < 2**53 else str(page_seed)
@@ -156,81 +155,46 @@ class _Tab:
     def look(self) -> View:
         return self._view(self.page.evaluate("() => vlmqPage.look()"))
 
-    def act(self, call: Call, keys: Sequence[int]) -> str | None:
-        mouse, arguments = self.page.mouse, call.arguments
-        numbers = [value for value in arguments if isinstance(value, float)]
-        match call.name:
-            case "noop":
-                self.page.wait_for_timeout(_WAIT_MS)
-                return None
-            case "mouse_click" | "mouse_dblclick":
-                self._click(numbers, 2 if call.name == "mouse_dblclick" else 1)
-                return None
-            case "mouse_drag":
-                self._drag(numbers[:2], numbers[2:])
-                return None
-            case "scroll":
-                # The wheel turns where the mouse is.
-                self._move([_MIDDLE_PX[0], _MIDDLE_PX[1]])
-                mouse.wheel(numbers[0], numbers[1])
-                # The page scrolls a frame or two later; a picture before that would show it where it was.
-                self.page.evaluate(_SETTLED)
-                return None
-            case "fill" | "clear":
-                return self._fill(keys[0], str(arguments[1]) if call.name == "fill" else "")
-            case "focus" | "press":
-                if not self.page.evaluate("key => vlmqPage.focus(key)", keys[0]):
-                    return _GONE
-                if call.name == "press":
-                    self.page.keyboard.press(str(arguments[1]))
-                return None
-            case "select_option":
-                wanted = [keys[0], list(arguments[1])]  # type: ignore[arg-type]  # the parser made it a tuple
-                done = self.page.evaluate("([key, wanted]) => vlmqPage.choose(key, wanted)", wanted)
-                return None if done else "the element is no list, or does not offer that"
-        points = [self.page.evaluate("key => vlmqPage.pointOf(key)", key) for key in keys]
-        if any(point is None for point in points):
-            return _GONE
-        if call.name == "drag_and_drop":
-            self._drag(points[0], points[1])
-        elif call.name == "hover":
-            self._move(points[0])
-        else:
-            self._click(points[0], 2 if call.name == "dblclick" else 1)
-        return None
+    def evaluate(self, function: str, argument: Any = None) -> Any:
+        return self.page.evaluate(function, argument)
 
-    def _move(self, point: Sequence[float]) -> None:
+    def move(self, x: float, y: float, steps: int = 1) -> None:
         self._mouse_inside = True
-        self.page.mouse.move(point[0], point[1])
+        self.page.mouse.move(x, y, steps=steps)
 
-    def _click(self, point: Sequence[float], times: int) -> None:
+    def click(self, x: float, y: float, times: int) -> None:
         self._mouse_inside = True
-        self.page.mouse.click(point[0], point[1], click_count=times)
+        self.page.mouse.click(x, y, click_count=times)
 
-    def _drag(self, start: Sequence[float], end: Sequence[float]) -> None:
-        self._move(start)
+    def down(self) -> None:
         self.page.mouse.down()
-        self.page.mouse.move(end[0], end[1], steps=_DRAG_STEPS)
+
+    def up(self) -> None:
         self.page.mouse.up()
 
-    def _fill(self, key: int, text: str) -> str | None:
-        if not self.page.evaluate("key => vlmqPage.select(key)", key):
-            return "the element takes no text"
-        if not self.page.evaluate("([key, text]) => vlmqPage.setValue(key, text)", [key, text]):
-            if text:
-                self.page.keyboard.insert_text(text)
-            else:
-                self.page.keyboard.press("Delete")
-        return None
+    def wheel(self, dx: float, dy: float) -> None:
+        self.page.mouse.wheel(dx, dy)
+
+    def press(self, keys: str) -> None:
+        self.page.keyboard.press(keys)
+
+    def insert(self, text: str) -> None:
+        self.page.keyboard.insert_text(text)
+
+    def wait(self, milliseconds: float) -> None:
+        self.page.wait_for_timeout(milliseconds)
 
     def _view(self, report: dict[str, Any]) -> View:
-        return view_of(report, self._picture() if self._pictures else None)
+        return view_of(report, self._picture(unfolds=report["unfolds"]) if self._pictures else None)
 
-    def _picture(self) -> NDArray[np.uint8]:
-        wish = {"format": "png", "clip": _CLIP, "optimizeForSpeed": True}
-        reply = self._devtools.send("Page.captureScreenshot", wish)
+    def _picture(self, *, unfolds: bool) -> NDArray[np.uint8]:
+        # A clipped picture, which takes a sixth less time, lacks what a list or a calendar unfolds over the page.
+        clip = {} if unfolds else {"clip": _CLIP}
+        reply = self._devtools.send(
+            "Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True, **clip}
+        )
         with Image.open(io.BytesIO(base64.b64decode(reply["data"]))) as picture:
-            return np.array(picture.convert("RGB"), dtype=np.uint8)
+            return np.array(picture.convert("RGB"), dtype=np.uint8)[:AREA_HEIGHT_PX, :AREA_WIDTH_PX]
 
 
 def page_file(task: str) -> Path:
