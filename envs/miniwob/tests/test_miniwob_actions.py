@@ -109,9 +109,9 @@ def test_any_text_is_a_call_of_the_grammar_or_a_refusal(text: str) -> None:
 def test_no_text_is_slow_to_read(text: str) -> None:
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         assert isinstance(parse(text), Refusal)
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     # 10 ms is what a text may take; the best of five, for the machine may be busy.
     assert min(times) < 0.01
 

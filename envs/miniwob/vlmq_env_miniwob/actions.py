@@ -49,6 +49,8 @@ _NAMED_KEYS = (
     "Enter|Tab|Escape|Backspace|Delete|Space|ArrowUp|ArrowDown|ArrowLeft|ArrowRight|Home|End|PageUp|PageDown"
 )
 _KEYS = re.compile(rf"(?:(?:Control|Shift|Alt)\+){{0,3}}(?:[A-Za-z0-9]|{_NAMED_KEYS})")
+_MOST_OPTIONS = 100
+"""Options that one call may name."""
 _FARTHEST_PX = 1000
 _BLANK = " \t\r\n"
 
@@ -158,6 +160,8 @@ def _value(call: str, place: int) -> tuple[Argument | None, int]:
         if option is None:
             return None, place
         options.append(option)
+        if len(options) > _MOST_OPTIONS:
+            return None, place
         if call[place : place + 1] == "]":
             return tuple(options), place + 1
         if call[place : place + 1] != ",":
