@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import vlmq_env_miniwob
 from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, _fitting, _num_bytes
+from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.view import Element
 
 from vlmq.api import UserError
@@ -207,8 +208,22 @@ def test_each_modality_shows_what_it_says(make_env: Any) -> None:
     assert red.sum() > 100
     assert not (plain["image"] == (200, 0, 0)).all(axis=2).any()
     changed = (marked["image"] != plain["image"]).any(axis=2)
-    assert changed.sum() < 2 * 20 * 14  # the two tags and nothing else
+    boxes = [element.box for element in marked_env._shown().values()]
+    frames = sum(2 * (width + height) for _, _, width, height in boxes)
+    assert len(boxes) == 2
+    assert changed.sum() < 2 * 20 * 14 + frames  # two tags, two frames and nothing else
     assert marked_env.step(marked_env.expert_action())[1] == 1.0
+
+
+def test_a_mark_hides_neither_a_small_thing_nor_another_mark() -> None:
+    page = np.full((60, 80, 3), 255, np.uint8)
+    page[20:30, 30:40] = 0
+    page[40:50, 30:40] = 0
+    marks = [("11", (28.0, 18.0, 14.0, 14.0)), ("12", (28.0, 38.0, 14.0, 14.0))]
+    marked = draw_marks(page, marks)
+    assert (marked[page[..., 0] == 0] == 0).all()
+    one, both = ((draw_marks(page, some) == (200, 0, 0)).all(axis=2) for some in (marks[:1], marks))
+    assert (both[one]).all()
 
 
 def test_an_element_list_beyond_the_texts_capacity_says_what_is_missing() -> None:
