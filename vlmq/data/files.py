@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vlmq.api import DataError
+from vlmq.data.damage import Damage, Kind
 from vlmq.data.schema import SCHEMA_VERSION
 
 FORMAT = "vlmq-episodes"
@@ -45,9 +46,10 @@ def scan(
         if parsed is None:
             if _only_zeros(fd, start):
                 break
-            raise DataError(
+            raise Damage(
+                Kind.CHECKSUM,
                 f"{path}: a record is damaged (header checksum, byte {start}); restore"
-                " the file from a copy, or keep the undamaged episodes with vlmq.data.salvage"
+                " the file from a copy, or keep the undamaged episodes with vlmq.data.salvage",
             )
         value, length = parsed
         if start + header_bytes + length > size:
@@ -60,9 +62,10 @@ def scan(
 def require_committed(path: str, end: int, committed: int) -> None:
     """Refuse a file that is shorter than what was once safely on disk."""
     if end < committed:
-        raise DataError(
+        raise Damage(
+            Kind.TRUNCATED,
             f"{path}: it is cut short, whole records end at byte {end} of the {committed} that were written;"
-            " restore the file from a copy, or keep the undamaged episodes with vlmq.data.salvage"
+            " restore the file from a copy, or keep the undamaged episodes with vlmq.data.salvage",
         )
 
 
@@ -113,7 +116,7 @@ def write_meta(directory: Path, meta: dict[str, Any]) -> None:
 def read_meta(directory: Path) -> dict[str, Any]:
     """The meta file; DataError where the directory is not a store that this version can read."""
     path = directory / META
-    mend = "collect episodes with `vlmq collect`, import your own with vlmq.data.jsonl, or correct the path"
+    mend = "collect episodes with `vlmq collect`, import your own with `vlmq data convert`, or correct the path"
     if not directory.exists():
         raise DataError(f"{directory}: there is no episode store here; {mend}")
     if not directory.is_dir():
@@ -124,18 +127,21 @@ def read_meta(directory: Path) -> dict[str, Any]:
         what = "the directory is empty" if not any(directory.iterdir()) else f"it has no {META}"
         raise DataError(f"{directory}: it is not an episode store, {what}; {mend}") from None
     except ValueError as error:
-        raise DataError(f"{path}: it is damaged ({error}); restore the file from a copy") from error
+        raise Damage(
+            Kind.CHECKSUM, f"{path}: it is damaged ({error}); restore the file from a copy"
+        ) from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DataError(f"{path}: it does not describe an episode store; {mend}")
     schema = meta.get("schema")
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
-        raise DataError(
+        raise Damage(
+            Kind.VERSION,
             f"{directory}: it was written by a newer vlmq (schema {schema}; this one reads up to"
-            f" {SCHEMA_VERSION}); upgrade vlmq to read it"
+            f" {SCHEMA_VERSION}); upgrade vlmq to read it",
         )
     crc = meta.pop("crc32", None)
     if crc != _meta_crc(meta):
-        raise DataError(f"{path}: it is damaged (checksum); restore the file from a copy")
+        raise Damage(Kind.CHECKSUM, f"{path}: it is damaged (checksum); restore the file from a copy")
     return meta
 
 

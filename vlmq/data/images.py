@@ -18,8 +18,8 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmq.api import DataError
-from vlmq.data.schema import CRC_OF_INTACT, ImageRef
+from vlmq.data.damage import Damage, Kind
+from vlmq.data.schema import CRC_OF_INTACT, MAX_PIXELS, ImageRef
 
 _MAGIC = b"VQIM"
 _FIELDS = struct.Struct("<4sIIIB7x16s")
@@ -96,25 +96,48 @@ class ImageReader:
         self._path = path
 
     def __call__(self, ref: ImageRef) -> NDArray[np.uint8]:
-        """The picture, read-only; raises DataError where it is missing or damaged."""
-        offset, length, key = ref
+        """The picture, read-only; raises DataError where it is missing, damaged or too large."""
+        offset, length, _ = ref
         record = os.pread(self._fd, IMAGE_HEADER_BYTES + length, offset)
-        image = _decode(record, length, key)
-        if image is None:
-            raise DataError(
-                f"{self._path}: a picture is missing or damaged (byte {offset}); restore the file from a"
-                " copy, or keep the undamaged episodes with vlmq.data.salvage"
+        if len(record) != IMAGE_HEADER_BYTES + length or zlib.crc32(record) != CRC_OF_INTACT:
+            raise self._broken(offset)
+        return self._decoded(record, ref)
+
+    def blank(self, ref: ImageRef) -> NDArray[np.uint8]:
+        """A black picture of the same shape, which takes no memory: only the header is read."""
+        header = os.pread(self._fd, IMAGE_HEADER_BYTES, ref.offset)
+        parsed = parse_image_header(header) if len(header) == IMAGE_HEADER_BYTES else None
+        if parsed is None or short_key(parsed[0]) != ref.key:
+            raise self._broken(ref.offset)
+        height, width, *_ = _SHAPE.unpack_from(header)
+        return np.broadcast_to(np.uint8(0), (height, width, 3))
+
+    def _decoded(self, record: bytes, ref: ImageRef) -> NDArray[np.uint8]:
+        height, width, stored, codec, key = _SHAPE.unpack_from(record)
+        size = height * width * 3
+        if height * width > MAX_PIXELS:
+            raise Damage(
+                Kind.BOMB,
+                f"{self._path}: a picture (byte {ref.offset}) says that it is {width} x {height}, the most is"
+                f" {MAX_PIXELS} pixels; keep the other episodes with vlmq.data.salvage",
             )
+        pixels: bytes | memoryview = memoryview(record)[IMAGE_HEADER_BYTES : IMAGE_HEADER_BYTES + stored]
+        if codec == _ZLIB:
+            try:
+                # never more than the header says, however much is packed into it
+                pixels = zlib.decompressobj().decompress(pixels, size + 1)
+            except zlib.error:
+                pixels = b""
+        if key != ref.key or codec not in (_RAW, _ZLIB) or len(pixels) != size:
+            raise self._broken(ref.offset)
+        image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+        image.flags.writeable = False
         return image
 
-
-def _decode(record: bytes, length: int, short: int) -> NDArray[np.uint8] | None:
-    if len(record) != IMAGE_HEADER_BYTES + length or zlib.crc32(record) != CRC_OF_INTACT:
-        return None
-    height, width, stored, codec, key = _SHAPE.unpack_from(record)
-    if key != short:
-        return None
-    if codec == _RAW:
-        return np.ndarray((height, width, 3), np.uint8, record, IMAGE_HEADER_BYTES)
-    body = memoryview(record)[IMAGE_HEADER_BYTES : IMAGE_HEADER_BYTES + stored]
-    return np.ndarray((height, width, 3), np.uint8, zlib.decompress(body, bufsize=height * width * 3))
+    def _broken(self, offset: int) -> Damage:
+        end = os.fstat(self._fd).st_size
+        return Damage(
+            Kind.MISSING_PICTURE if offset >= end else Kind.CHECKSUM,
+            f"{self._path}: a picture is missing or damaged (byte {offset}); restore the file from a copy, or keep"
+            " the undamaged episodes with vlmq.data.salvage",
+        )

@@ -49,6 +49,10 @@ TABLE_DTYPE = np.dtype(
 tokens, `num_images` observations with a picture; `has_final` says whether the final observation is there."""
 
 
+MAX_PIXELS = 4096 * 4096
+"""The most pixels of one picture: what is larger is taken for a bomb, and neither stored nor decoded."""
+
+
 class ImageRef(NamedTuple):
     """Where a picture lies in the image file.
 
@@ -291,3 +295,8 @@ def _check_observation(name: str, observation: Observation) -> None:
         raise DataError(f"{name}: image is {what}; expected uint8 (H, W, 3)")
     if image.size == 0:
         raise DataError(f"{name}: image is empty, shape {image.shape}; give None where there is no picture")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise DataError(
+            f"{name}: image is {image.shape[1]} x {image.shape[0]}, the most is {MAX_PIXELS} pixels; shrink it in"
+            " the env"
+        )

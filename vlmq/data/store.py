@@ -13,9 +13,10 @@ files then reach, so that a file cut short later is told from a write that a cra
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from vlmq.api import DataError, Episode, Observation, Turn
 from vlmq.data import files
+from vlmq.data.damage import Damage, Kind
 from vlmq.data.images import (
     IMAGE_HEADER_BYTES,
     ImageReader,
@@ -184,7 +186,11 @@ class EpisodeStore:
 
     def __getitem__(self, position: int) -> Episode:
         """The episode at a position; raises IndexError past the end, DataError where it is damaged."""
-        return self._record(position).episode(self._load_image)
+        return self._episode(position, self._load_image)
+
+    def outline(self, position: int) -> Episode:
+        """The episode with black pictures of the right shapes: quick, for no picture is read."""
+        return self._episode(position, self._load_image.blank)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self[position] for position in range(len(self)))
@@ -365,14 +371,26 @@ class EpisodeStore:
         length = self._offsets[-1] - self._offsets[-2] - HEADER_BYTES
         return parsed != (self._rows[len(self) - 1].tobytes(), length)
 
+    def _episode(self, position: int, load: Callable[[ImageRef], NDArray[np.uint8]]) -> Episode:
+        try:
+            return self._record(position).episode(load)
+        except (struct.error, ValueError, OverflowError) as error:
+            # an intact checksum over a layout that no vlmq wrote
+            raise Damage(
+                Kind.FIELD,
+                f"{self._episodes_path}: episode {position % len(self)} has a layout that cannot be read ({error});"
+                " ask whoever wrote it for another copy",
+            ) from error
+
     def _record(self, position: int) -> Record:
         position = self._position(position)
         start, end = self._offsets[position], self._offsets[position + 1]
         data = os.pread(self._episodes_fd, end - start, start)
         if not is_intact(data):
-            raise DataError(
+            raise Damage(
+                Kind.CHECKSUM,
                 f"{self._episodes_path}: episode {position} is damaged (checksum, byte {start}); restore the"
-                " file from a copy, or keep the undamaged episodes with vlmq.data.salvage"
+                " file from a copy, or keep the undamaged episodes with vlmq.data.salvage",
             )
         return Record(data)
 
