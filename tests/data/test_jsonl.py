@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlmq.api import DataError, Episode
-from vlmq.data.jsonl import import_jsonl, read_jsonl, write_jsonl
+from vlmq.data.convert import convert
+from vlmq.data.jsonl import read_jsonl, write_jsonl
 from vlmq.data.store import EpisodeStore
 
 MINIMAL: dict[str, Any] = {"env": "my/Task-v0", "success": True, "turns": [{"text": "go", "reply": "left"}]}
@@ -222,7 +223,7 @@ def test_import_makes_a_store_and_reports_what_went_in(tmp_path: Path) -> None:
         {**MINIMAL, "success": False, "turns": MINIMAL["turns"] * 3},
     ]
     path = written(tmp_path, *lines)
-    report = import_jsonl(path, tmp_path / "store", provenance={"who": "me"})
+    report = convert(path, tmp_path / "store", provenance={"who": "me"})
     assert (report.episodes, report.turns, report.successes, report.images) == (2, 4, 1, 2)
     store = EpisodeStore.open(tmp_path / "store")
     assert [episode_bits(e) for e in store] == [episode_bits(e) for e in read_jsonl(path)]
@@ -234,15 +235,15 @@ def test_import_is_all_or_nothing(tmp_path: Path) -> None:
     for lines in ([MINIMAL, MINIMAL, "oops"], [""]):
         path = written(tmp_path, *lines)
         with pytest.raises(DataError):
-            import_jsonl(path, tmp_path / "store")
+            convert(path, tmp_path / "store")
         assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.jsonl"]
 
 
 def test_import_and_export_overwrite_nothing(tmp_path: Path) -> None:
     path = written(tmp_path, MINIMAL)
-    import_jsonl(path, tmp_path / "store")
+    convert(path, tmp_path / "store")
     with pytest.raises(DataError, match="there is something here already"):
-        import_jsonl(path, tmp_path / "store")
+        convert(path, tmp_path / "store")
     with pytest.raises(DataError, match="the file is there already"):
         write_jsonl(EpisodeStore.open(tmp_path / "store"), path)
     assert len(EpisodeStore.open(tmp_path / "store")) == 1

@@ -116,7 +116,9 @@ def write_meta(directory: Path, meta: dict[str, Any]) -> None:
 def read_meta(directory: Path) -> dict[str, Any]:
     """The meta file; DataError where the directory is not a store that this version can read."""
     path = directory / META
-    mend = "collect episodes with `vlmq collect`, import your own with `vlmq data convert`, or correct the path"
+    mend = (
+        "collect episodes with `vlmq collect`, import your own with `vlmq data convert`, or correct the path"
+    )
     if not directory.exists():
         raise DataError(f"{directory}: there is no episode store here; {mend}")
     if not directory.is_dir():

@@ -9,10 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmq.api import DataError, Episode, Observation, Turn
+from vlmq.data.damage import Damage, Kind
 from vlmq.data.fields import REQUIRED, Fields, parse_object
 from vlmq.data.images import content_key
 from vlmq.data.pictures import load_picture, save_png
-from vlmq.data.store import EpisodeStore
 
 IMPORTED = "imported"
 """The `source` of an imported episode that names none."""
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What `import_jsonl` stored.
-
-    Attributes:
-        episodes: number of episodes.
-        turns: number of turns.
-        successes: number of episodes that succeeded.
-        images: number of observations with a picture.
-    """
-
-    episodes: int
-    turns: int
-    successes: int
-    images: int
 
 
 def read_jsonl(path: str | Path) -> Iterator[Episode]:
@@ -61,43 +41,8 @@ def read_jsonl(path: str | Path) -> Iterator[Episode]:
     return _read(path)
 
 
-def import_jsonl(
-    jsonl_path: str | Path, store_path: str | Path, *, provenance: dict[str, Any] | None = None
-) -> ImportReport:
-    """Make a new store of a JSONL file: all of its episodes or, where a line is wrong, no store at all.
-
-    `provenance` is added to what the store says of itself. Raises DataError as `read_jsonl` does, for a file
-    without episodes, and where the store's directory already holds something.
-    """
-    jsonl_path, store_path = Path(jsonl_path), Path(store_path)
-    episodes = read_jsonl(jsonl_path)
-    if store_path.exists() and not (store_path.is_dir() and not any(store_path.iterdir())):
-        raise DataError(
-            f"{store_path}: there is something here already; choose a new directory for the import"
-        )
-    store_path.parent.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{store_path.name}.importing-", dir=store_path.parent))
-    try:
-        about = {"source": IMPORTED, "file": jsonl_path.name, **(provenance or {})}
-        with EpisodeStore.create(workshop / "store", about) as store:
-            for episode in episodes:
-                store.append(episode)
-            table = store.table
-        if not len(table):
-            raise DataError(f"{jsonl_path}: the file holds no episodes; write one JSON object a line")
-        os.rename(workshop / "store", store_path)
-    finally:
-        shutil.rmtree(workshop)
-    return ImportReport(
-        episodes=len(table),
-        turns=int(table["num_turns"].sum()),
-        successes=int(table["success"].sum()),
-        images=int(table["num_images"].sum()),
-    )
-
-
-def write_jsonl(store: EpisodeStore, path: str | Path) -> int:
-    """Export a store to a JSONL file, its pictures as PNG in a folder beside it; returns the episode count.
+def write_jsonl(episodes: Iterable[Episode], path: str | Path) -> int:
+    """Export episodes to a JSONL file, their pictures as PNG in a folder beside it; returns the episode count.
 
     `read_jsonl` gives the same episodes back, exactly but for which NaN a NaN is. Raises DataError where the
     file is there already, and for a reward that is not a finite number.
@@ -108,33 +53,49 @@ def write_jsonl(store: EpisodeStore, path: str | Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = path.parent / f"{path.stem}_images"
     temporary = path.with_name(f".{path.name}.new")
+    count = 0
     try:
         with open(temporary, "wb") as file:
-            for position, episode in enumerate(store):
-                line = json.dumps(_episode_to_json(episode, pictures, position), ensure_ascii=False)
+            for episode in episodes:
+                line = json.dumps(_episode_to_json(episode, pictures, count), ensure_ascii=False)
                 # A lone surrogate is no UTF-8; the backslash form is its very JSON escape.
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+                count += 1
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return len(store)
+    return count
 
 
-def _read(path: Path) -> Iterator[Episode]:
+def numbered(path: str | Path) -> Iterator[tuple[str, Episode | DataError]]:
+    """Each line that is not blank with its place, as an episode or as what is wrong with it."""
+    path = Path(path)
     indices: dict[int, int] = {}
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
-            content = parse_object(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, where)
-            if content is None:
-                continue
-            episode = _episode(Fields(content, where), path.parent)
-            if episode.index >= 0 and indices.setdefault(episode.index, number) != number:
-                raise DataError(
-                    f"{where}: index {episode.index} was used on line {indices[episode.index]}; number each"
-                    " episode once, or leave the field out"
-                )
-            yield episode
+            try:
+                content = parse_object(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, where)
+                if content is None:
+                    continue
+                episode = _episode(Fields(content, where), path.parent)
+                if episode.index >= 0 and indices.setdefault(episode.index, number) != number:
+                    raise Damage(
+                        Kind.DUPLICATE,
+                        f"{where}: index {episode.index} was used on line {indices[episode.index]}; number each"
+                        " episode once, or leave the field out",
+                    )
+            except DataError as error:
+                yield where, error
+            else:
+                yield where, episode
+
+
+def _read(path: Path) -> Iterator[Episode]:
+    for _, found in numbered(path):
+        if isinstance(found, DataError):
+            raise found
+        yield found
 
 
 def _episode(fields: Fields, folder: Path) -> Episode:

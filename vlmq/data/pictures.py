@@ -116,7 +116,5 @@ def _to_rgb(image: Image.Image, name: str, where: str) -> NDArray[np.uint8]:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     elif upright.mode not in _PLAIN_MODES:
-        raise Damage(
-            Kind.PICTURE, f"{where}: {name} has pixels of kind {upright.mode}; save it as 8-bit RGB"
-        )
+        raise Damage(Kind.PICTURE, f"{where}: {name} has pixels of kind {upright.mode}; save it as 8-bit RGB")
     return np.array(upright.convert("RGB"), np.uint8)

@@ -172,7 +172,8 @@ class VlmqDataModule(L.LightningDataModule):
         if made_by not in (None, "", self.encoder.fingerprint):
             raise DataError(
                 f"the dataset {self.dataset_dir} holds replies of another tokenizer than "
-                f"{self._learner.settings['backbone']}'s; collect it again, or choose the model it was made with."
+                f"{self._learner.settings['backbone']}'s; collect it again, choose the model it was made with, or let "
+                "this one tokenise the replies: `vlmq data convert OLD NEW --drop-tokens`."
             )
         form = store.provenance.get("reply_format")
         if form not in (None, self.encoder.reply_format):
