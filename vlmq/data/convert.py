@@ -126,10 +126,12 @@ def convert(
         about["reply_format"] = choices.rewrite
     episodes = _seen(read(source, source_format, choices or Choices(), report.tally), report, drop_tokens)
     if target_format == "minari":
-        with _workshop(minari.root() / "store") as folder:
-            with _fill_store(folder / "made", episodes, about, source) as store:
-                _require_some(report, source)
-                minari.write_minari(store, str(target))
+        with (
+            _workshop(minari.root() / "store") as folder,
+            _fill_store(folder / "made", episodes, about, source) as store,
+        ):
+            _require_some(report, source)
+            minari.write_minari(store, str(target))
         return report
     target = Path(target)
     with _workshop(target) as folder:
