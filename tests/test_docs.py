@@ -1,4 +1,4 @@
-"""The page "Write an environment" is true: what it shows is done, in its order, as a reader would."""
+"""The pages "Write an environment" and "Data" are true: what they show is done, in its order, as a reader would."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "environments.md"
+DATA = ROOT / "docs" / "data.md"
 HEAVY = re.compile(r"^vlmq (fit|validate|collect)\b.*$", re.M)
 """Learning takes minutes; that these commands are understood is tested with those of the other pages."""
 
@@ -56,6 +57,9 @@ class Reader:
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it the other way round: no isolation, nothing to fetch
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "MINARI_DATASETS_PATH": str(self.here.parent / "minari"),
+            "HF_HOME": str(self.here.parent / "hf"),
+            "HF_HUB_OFFLINE": "1",
         }
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | changed
         done = subprocess.run(
@@ -98,6 +102,26 @@ def test_whoever_does_what_the_page_says_gets_what_it_shows(tmp_path: Path) -> N
     new = reader.here / "vlmq-env-lamps"
     for command in (["check"], ["format", "--check"]):  # in the style that its own pyproject.toml asks for
         reader.run(sys.executable, "-m", "ruff", *command, "--no-cache", str(new))
+
+
+def test_whoever_does_what_the_page_on_data_says_gets_what_it_shows(tmp_path: Path) -> None:
+    reader, printed, last = Reader(tmp_path), "", ""
+    seen = set()
+    for language, file, text in blocks(DATA.read_text(encoding="utf-8")):
+        seen.add(language)
+        if language == "text":
+            demand_shown(text, printed, last)
+        elif file:
+            (reader.here / file).parent.mkdir(exist_ok=True)
+            (reader.here / file).write_text(text, encoding="utf-8")
+        elif language == "python":
+            (tmp_path / "block.py").write_text(text, encoding="utf-8")
+            printed, last = reader.run("python", str(tmp_path / "block.py")), text
+        elif language == "" and "SOURCE TARGET" not in text:
+            printed, last = reader.run("bash", "-ec", text), text
+    assert seen == {"", "text", "json", "python", "layout"}
+    made = {path.name for path in (reader.here / "runs").iterdir()}
+    assert made >= {"mine", "again", "from-minari", "blackjack", "chats", "webshop", "traces", "retokenised"}
 
 
 def test_the_page_holds_blocks_of_each_kind_and_none_that_nothing_looks_at() -> None:

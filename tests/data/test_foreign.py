@@ -75,7 +75,7 @@ def test_rl4vlm_samples_are_episodes_of_one_turn_with_their_picture(tmp_path: Pa
     assert (turn.reply, turn.action, turn.parsed, turn.reward) == (said, "stand", True, 0.0)
     assert (first.success, first.terminated, first.source, len(turn.reply_ids)) == (False, True, "llava", 0)
     assert (second.turns[0].action, second.turns[0].parsed) == ("", False)
-    assert tally.notes == {"replies hold no action: they count as unparsed": 1}
+    assert tally.notes == {"replies without an action, which count as unparsed": 1}
 
 
 def test_replies_may_be_given_the_form_that_the_agent_uses(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_replies_may_be_given_the_form_that_the_agent_uses(tmp_path: Path) -> No
     }.items():
         (episode,), tally = read(read_llava, path, Choices(success=True, rewrite=form))  # type: ignore[arg-type]
         assert (episode.turns[0].reply, episode.turns[0].action) == (reply, "hit")
-        assert tally.notes == {f"replies were rewritten as {form}": 1}
+        assert tally.notes == {f"replies rewritten as {form}": 1}
         assert episode.turns[0].reward == 1.0
 
 
@@ -166,7 +166,7 @@ def test_an_agentgym_trajectory_is_an_episode_with_its_outcome(tmp_path: Path) -
         assert (solved.success, solved.episode_return) == (True, 1.0)
         assert solved.final_observation is not None
         assert tally.left_out == {"no conversation": 1}
-        assert tally.notes == {"replies marked as not the agent's were left out": 2}
+        assert tally.notes == {"replies left out that are marked as not the agent's": 2}
 
 
 def test_agentgyms_own_trajectories_need_to_be_called_successful(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_an_agentlab_trace_in_json_is_an_episode(tmp_path: Path) -> None:
     assert failed.final_observation is not None
     assert failed.final_observation.image is None
     assert tally.left_out == {"no steps": 1}
-    assert tally.notes == {"replies were not recorded: the action stands for them": 2}
+    assert tally.notes == {"replies not recorded, for which the action stands": 2}
 
 
 class Bomb:

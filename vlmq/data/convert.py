@@ -29,6 +29,7 @@ from vlmq.data.foreign.stream import objects
 from vlmq.data.foreign.tally import Choices, Tally
 from vlmq.data.jsonl import read_jsonl, write_jsonl
 from vlmq.data.store import EpisodeStore
+from vlmq.data.texts import counted
 
 TARGETS = ("store", "jsonl", "hf", "minari")
 """The formats that are written, and read back exactly."""
@@ -78,11 +79,12 @@ class Report:
     def lines(self) -> list[str]:
         """For a person."""
         found = [
-            f"{self.episodes:,} episodes ({self.successes:,} succeeded), {self.turns:,} turns, {self.images:,} pictures"
+            f"{counted(self.episodes, 'episode')} ({self.successes:,} succeeded), {counted(self.turns, 'turn')},"
+            f" {counted(self.images, 'picture')}"
         ]
         if self.dropped_tokens:
             found.append(
-                f"{self.dropped_tokens:,} replies lost their recorded tokens: the trainer tokenises them"
+                f"replies whose recorded tokens were dropped, for the trainer to tokenise: {self.dropped_tokens:,}"
             )
         return found + self.tally.lines()
 
@@ -302,8 +304,7 @@ def _fill_store(
             store.append(episode)
             if any(len(turn.reply_ids) for turn in episode.turns):
                 tokenizers.add(episode.tokenizer)
-        tokenizers.discard("")
-        if tokenizers:
+        if tokenizers - {""}:
             store.update_provenance({"tokenizer": tokenizers.pop() if len(tokenizers) == 1 else MIXED})
     except BaseException:
         store.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from vlmq.api import Episode
 from vlmq.data.damage import Kind
+from vlmq.data.texts import counted
 
 _SHOWN = 20
 
@@ -54,7 +55,7 @@ class Findings:
         found += [f"{kind}: ... and {n - _SHOWN:,} more" for kind, n in counts.items() if n > _SHOWN]
         found += [f"note: {note}" for note in self.notes]
         total = ", ".join(f"{n:,} {kind}" for kind, n in counts.most_common()) or "nothing is wrong"
-        return [*found, f"{self.path} ({self.format}): {self.episodes:,} sound episodes; {total}"]
+        return [*found, f"{self.path} ({self.format}): {counted(self.episodes, 'sound episode')}; {total}"]
 
 
 class Across:

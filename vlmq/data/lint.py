@@ -86,4 +86,4 @@ def _foreign(path: Path, found: Findings) -> None:
         kind = Kind(reason) if reason in set(Kind) else Kind.FIELD
         for _ in range(count):
             found.add(kind, f"{reason} (first: {tally.first[reason]})")
-    found.notes += [f"{n:,} {note}" for note, n in tally.notes.most_common()]
+    found.notes += [f"{note}: {n:,}" for note, n in tally.notes.most_common()]

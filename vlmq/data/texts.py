@@ -1,4 +1,4 @@
-"""Any text at all in a place that takes only well-formed Unicode without NUL."""
+"""Any text at all in a place that takes only well-formed Unicode without NUL; and counts in words."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def plain(text: str) -> str:
 def readable(text: str) -> str:
     """The text with a question mark for whatever is not well-formed: for others, not for the way back."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+
+
+def counted(number: int, noun: str) -> str:
+    """The number and its noun: "1 episode", "2,000 episodes"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _well_formed(text: str) -> bool:

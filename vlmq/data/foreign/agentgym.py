@@ -34,7 +34,7 @@ def read_agentgym(path: Path, choices: Choices, tally: Tally) -> Iterator[Episod
             made = []
             for (role, text), message in zip(texts, row["conversations"], strict=True):
                 if role == ASSISTANT and message.get("loss") is False:
-                    tally.notes["replies marked as not the agent's were left out"] += 1
+                    tally.notes["replies left out that are marked as not the agent's"] += 1
                     continue
                 made.append(Message(role, text))
             yield episode(

@@ -113,7 +113,7 @@ def _reply(step: Mapping[str, Any], tally: Tally) -> str:
     last = messages[-1] if isinstance(messages, list) and messages else None
     if isinstance(last, dict) and last.get("role") == "assistant" and isinstance(last.get("content"), str):
         return str(last["content"])
-    tally.notes["replies were not recorded: the action stands for them"] += 1
+    tally.notes["replies not recorded, for which the action stands"] += 1
     return str(step["action"])
 
 

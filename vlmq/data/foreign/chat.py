@@ -195,13 +195,13 @@ def _turn(
     if message.action is not None:
         found = message.action, found[1] if found else ""
     if found is None or not found[0]:
-        tally.notes["replies hold no action: they count as unparsed"] += 1
+        tally.notes["replies without an action, which count as unparsed"] += 1
         return Turn(observation, reply, "", 0.0, parsed=False, source=source)
     action, thoughts = found
     if choices.rewrite is not None:
         new = format_reply(action, choices.rewrite, thoughts if choices.rewrite != "plain" else "")
         if new != reply:
-            tally.notes[f"replies were rewritten as {choices.rewrite}"] += 1
+            tally.notes[f"replies rewritten as {choices.rewrite}"] += 1
         reply = new
     return Turn(observation, reply, action, 0.0, source=source)
 

@@ -67,4 +67,4 @@ class Tally:
             f"left out {n:,}: {reason} (first: {self.first[reason]})"
             for reason, n in self.left_out.most_common()
         ]
-        return found + [f"{n:,} {note}" for note, n in self.notes.most_common()]
+        return found + [f"{note}: {n:,}" for note, n in self.notes.most_common()]
