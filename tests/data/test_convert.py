@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -267,6 +268,27 @@ def test_a_missing_package_is_one_sentence_that_says_what_to_install(
     name = "minari" if package == "minari" else "hf"
     with pytest.raises(UserError, match=r"pip install 'vlmq\[(minari|datasets)\]'"):
         convert(source, tmp_path / target if name == "hf" else target, target_format=name)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, minari_folder: Path, name: str
+) -> None:
+    source = stored(tmp_path / "store", [make_episode(k, size=200) for k in range(4)])
+    target = (
+        "vlmq/new-v0" if name == "minari" else str(tmp_path / ("new.jsonl" if name == "jsonl" else "new"))
+    )
+    words = ["data", "convert", str(source), target, "--to", name]
+    code = (
+        "import resource, signal, sys; from vlmq.cli import main; import pyarrow.parquet, datasets, minari, h5py;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); sys.exit(main({words}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "there is no room to write" in done.stderr.splitlines()[-1]
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+    assert [p for p in minari_folder.rglob("*") if p.is_file()] == []
 
 
 @pytest.mark.parametrize(

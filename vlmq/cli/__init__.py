@@ -34,8 +34,9 @@ Look around
   envs      play ID            play it yourself, in this terminal
   configs   [list | show NAME] the configurations that ship with vlmq
   configs   copy NAME [DEST]   one of them, for you to edit
-  data      info STORE         what a folder of recorded episodes holds
-  data      import JSONL STORE turn your own episodes into such a folder
+  data      info STORE         what a folder of recorded episodes holds (stats: in tables)
+  data      lint PATH          every damage in recorded episodes, by name
+  data      convert FROM TO    episodes of your own, of others and of other formats: in and out
   doctor                       what this machine and installation are, and what wants mending
 
 Write an environment of your own

@@ -95,7 +95,7 @@ def _lint(args: list[str]) -> int:
 def _import(args: list[str]) -> int:
     if len(args) != 2:
         raise Wrong("`vlmq data import` takes a JSONL file and the folder to make: import JSONL STORE.")
-    return _run(*args, Given(), {"source_format": "jsonl", "target_format": "store"})
+    return _run(args[0], args[1], Given(), {"source_format": "jsonl", "target_format": "store"})
 
 
 def _convert(args: list[str]) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 from vlmq.api import DataError, Episode, Turn
 from vlmq.data import minari, parquet
 from vlmq.data.damage import Damage, Kind
-from vlmq.data.files import META
+from vlmq.data.files import META, full_disk
 from vlmq.data.foreign.agentgym import read_agentgym
 from vlmq.data.foreign.agentlab import read_agentlab, refuse_pickles
 from vlmq.data.foreign.llava import read_llava
@@ -116,8 +116,8 @@ def convert(
             could be imported; the target is then as it was.
         UserError: an optional package is missing.
     """
-    source_format = _known(source_format, SOURCES) if source_format else guess_format(source)
     target_format = _known(target_format, TARGETS) if target_format else guess_target(target)
+    source_format = _known(source_format, SOURCES) if source_format else guess_format(source)
     if target_format != "minari":
         _require_new(Path(target))
     report = Report(source_format, target_format)
@@ -284,6 +284,9 @@ def _workshop(target: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.converting-", dir=target.parent))
     try:
         yield folder
+    except OSError as error:
+        full = full_disk(target, error)
+        raise full if full is not None else error from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

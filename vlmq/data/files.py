@@ -79,10 +79,12 @@ def write_at(fd: int, offset: int, data: bytes) -> None:
 
 def full_disk(path: Path, error: OSError) -> DataError | None:
     """The sentence for an error that freeing space mends; None for any other."""
-    if error.errno not in _FULL:
+    # HDF5 and Arrow keep the number in the text of their own error, if anywhere
+    if error.errno not in _FULL and not any(os.strerror(number) in str(error) for number in _FULL):
         return None
+    why = error.strerror or "the disk is full"
     return DataError(
-        f"{path}: there is no room to write ({error.strerror}); free some space or raise the limit and go on:"
+        f"{path}: there is no room to write ({why}); free some space or raise the limit and go on:"
         " what was stored before is intact"
     )
 
