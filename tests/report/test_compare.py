@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from vlmq.api import DataError, UserError
-from vlmq.report.compare import as_markdown, compare, draw, table
+from vlmq.report.compare import as_markdown, compare, draw, table, task_table
 from vlmq.report.results import Row, write_results
 
 CONFIG: dict[str, Any] = {
@@ -66,8 +66,8 @@ def test_seeds_of_one_setting_are_one_arm_for_each_row(tmp_path: Path) -> None:
         "3",
         "92.0 % [89.5, 94.5]",
         "92.0 % [91.0, 93.0]",
-        "0.92",
-        "100.0 %",
+        "0.92 [0.90, 0.94]",
+        "100.0 % [100.0, 100.0]",
         "100.0 %",
     )
     assert lines(found)["warmup"][-1] == ""
@@ -116,6 +116,26 @@ def test_tasks_are_the_strata(tmp_path: Path) -> None:
     row = Row.from_counts("afsft", successes=5, episodes=10, episode_return=0, syntax=1, seed=1, tasks=tasks)
     write_results(folder / "results.json", [row])
     assert lines(table(compare([folder]), "afsft"))["afsft"][2].startswith("60.0 %"), "of the middle two"
+
+
+def test_each_task_has_its_own_success_return_and_syntax(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        folder = run(tmp_path / f"r{seed}", seed, {})
+        tasks = [
+            {"env_id": "t/A-v0", "success": 0.2 * seed, "return": float(seed), "syntax": 1.0},
+            {"env_id": "t/B-v0", "success": 1.0},  # as an earlier version wrote it
+        ]
+        row = Row.from_counts(
+            "afsft", successes=5, episodes=9, episode_return=0, syntax=1, seed=seed, tasks=tasks
+        )
+        write_results(folder / "results.json", [row])
+    found = task_table(compare([tmp_path / "r1", tmp_path / "r2"]))
+    # Two seeds, 0.2 and 0.4: mean 0.3, half of the interval 12.706 * 0.1, cut at 0 and 1; return 1.5 +- 6.35.
+    assert found[1:] == [
+        ("t/A-v0", "afsft", "2", "30.0 % [0.0, 100.0]", "1.50 [-4.85, 7.85]", "100.0 % [100.0, 100.0]"),
+        ("t/B-v0", "afsft", "2", "100.0 % [100.0, 100.0]", "", ""),
+    ]
+    assert task_table(compare([run(tmp_path / "alone", 1, {"afsft": 91})])) == []
 
 
 def test_faults_are_named(tmp_path: Path) -> None:

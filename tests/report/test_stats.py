@@ -124,7 +124,8 @@ def test_bootstrap_takes_any_statistic_and_repeats_with_its_seed() -> None:
     assert first.value == 3.0
     assert 1.0 <= first.low <= 3.0 <= first.high <= 100.0
     assert first == bootstrap(values, lambda x: np.median(x, axis=-1), seed=7, resamples=2000)
-    assert bootstrap(values, seed=7) != bootstrap(values, seed=8)
+    many = np.random.default_rng(0).normal(size=50)
+    assert bootstrap(many, seed=7) != bootstrap(many, seed=8)
 
 
 def test_equal_values_leave_no_doubt() -> None:
@@ -156,14 +157,41 @@ def test_a_stratified_bootstrap_keeps_every_stratum_its_part() -> None:
     # Strata far apart without any spread of their own: there is nothing to be unsure of.
     assert stratified_bootstrap([[0.0, 0.0], [1.0, 1.0]]) == (0.5, 0.5, 0.5)
     assert stratified_bootstrap([[0.0, 1.0]] * 3, seed=1).low < 0.35
-    whole = stratified_bootstrap([[0.2, 0.4], [0.6]], interquartile_mean)
-    assert whole == stratified_bootstrap([[0.4, 0.2], [0.6]], interquartile_mean)._replace(
-        low=whole.low, high=whole.high
-    )
     with pytest.raises(ValueError, match="at least one stratum"):
         stratified_bootstrap([])
     with pytest.raises(ValueError, match="none may be empty"):
         stratified_bootstrap([[1.0], []])
+
+
+def test_the_order_of_tasks_and_seeds_changes_nothing() -> None:
+    strata = [[0.2, 0.4, 0.9], [0.6, 0.1, 0.5]]
+    whole = stratified_bootstrap(strata, interquartile_mean)
+    assert whole == stratified_bootstrap([strata[1][::-1], strata[0][::-1]], interquartile_mean)
+    assert mean_over_seeds(strata[0]) == pytest.approx(mean_over_seeds(strata[0][::-1]))
+
+
+def test_one_seed_of_a_task_has_no_interval() -> None:
+    assert stratified_bootstrap([[0.2, 0.4], [0.6]]) == pytest.approx((0.4, -math.inf, math.inf))
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_intervals_hold_the_truth_as_often_as_they_say(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    tasks, repeats = np.array([0.2, 0.5, 0.6]), 600
+    population = (tasks[:, None] + 0.1 * rng.standard_normal((3, 100_000))).ravel()
+    truths = {"mean": population.mean(), "middle": interquartile_mean(population[None])[0], "one": 0.2}
+    held = dict.fromkeys(truths, 0)
+    for _ in range(repeats):
+        drawn = list(tasks[:, None] + 0.1 * rng.standard_normal((3, seeds)))
+        found = {
+            "mean": stratified_bootstrap(drawn, resamples=1000),
+            "middle": stratified_bootstrap(drawn, interquartile_mean, resamples=1000),
+            "one": mean_over_seeds(drawn[0].tolist()),
+        }
+        for name, interval in found.items():
+            held[name] += interval.low <= truths[name] <= interval.high
+    # 95 %, within what 600 repeats can tell: two standard errors are 1.8 %. Plain percentiles hold it in 84 to 92 %.
+    assert all(0.925 <= count / repeats <= 0.975 for count in held.values()), held
 
 
 def test_the_probability_of_improvement_counts_pairs() -> None:

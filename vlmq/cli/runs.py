@@ -19,8 +19,9 @@ Writes RUN/report.html: results, learning curve, and episodes with every token c
 COMPARE_HELP = """\
 usage: vlmq compare RUN RUN ... [--against ROW] [--markdown FILE] [--png FILE]
 
-Whether runs differ, with 95 % intervals over seeds. Runs that differ in nothing but the seed and folders are put
-together, and each row of their results is compared with one of them. Only what was judged alike is compared.
+Whether runs differ, in success, return and syntax, with 95 % intervals over seeds, over all tasks and for each. Runs
+that differ in nothing but the seed and folders are put together, and each row of their results is compared with one of
+them. Only what was judged alike is compared.
 
   RUN              a run's folder
   --against ROW    the row to compare with; the first one by default
@@ -80,9 +81,11 @@ def compare(args: list[str]) -> int:
     arms = report.compare(given.words)
     against = given.text("--against", arms[0].name)
     table = report.table(arms, against)
-    print(aligned(table))
+    tables = [found for found in (table, report.task_table(arms)) if found]
+    print("\n\n".join(aligned(found) for found in tables))
     if given.has("--markdown"):
-        Path(given.text("--markdown", "")).write_text(report.as_markdown(table), encoding="utf-8")
+        text = "\n".join(report.as_markdown(found) for found in tables)
+        Path(given.text("--markdown", "")).write_text(text, encoding="utf-8")
         print(f"\nwrote {given.text('--markdown', '')}")
     if given.has("--png"):
         report.draw(arms, given.text("--png", ""))

@@ -7,6 +7,7 @@ is an arm: what a phase reached, once a seed. Only what was judged alike is comp
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,14 +60,15 @@ class Arm:
         """One number a seed."""
         return [row.success for row in self.rows]
 
-    @property
-    def strata(self) -> list[list[float]]:
-        """Success of each task, one number a seed; one stratum where there is one task."""
+    def by_task(self, measure: str = "success") -> dict[str, list[float]]:
+        """Success, return or syntax of each task, one number a seed; under "" where there is one task alone."""
         tasks: dict[str, list[float]] = {}
         for row in self.rows:
-            for task in row.extras.get("tasks") or [{"env_id": "", "success": row.success}]:
-                tasks.setdefault(task["env_id"], []).append(float(task["success"]))
-        return list(tasks.values())
+            whole = {"env_id": "", "success": row.success, "return": row.episode_return, "syntax": row.syntax}
+            for task in row.extras.get("tasks") or [whole]:
+                if measure in task:  # results of an earlier version tell of a task's success alone
+                    tasks.setdefault(task["env_id"], []).append(float(task[measure]))
+        return tasks
 
 
 def compare(runs: Sequence[str | os.PathLike[str]]) -> list[Arm]:
@@ -127,18 +129,46 @@ def table(arms: Sequence[Arm], against: str) -> list[tuple[str, ...]]:
         ("", "seeds", "success", "IQM", "return", "syntax", f"better than {rival.name}")
     ]
     for arm in arms:
-        one = len(arm.rows) == 1
-        success = _said(mean_over_seeds(arm.success, bounds=(0, 1)), one)
-        middle = _said(stratified_bootstrap(arm.strata, interquartile_mean), one)
-        returned = sum(row.episode_return for row in arm.rows) / len(arm.rows)
-        syntax = percent(sum(row.syntax for row in arm.rows) / len(arm.rows))
+        strata = list(arm.by_task().values())
+        spread = stratified_bootstrap(strata) if len(strata) > 1 else mean_over_seeds(arm.success)
+        returned = mean_over_seeds([row.episode_return for row in arm.rows])
+        syntax = mean_over_seeds([row.syntax for row in arm.rows])
         better = "" if arm is rival else percent(probability_of_improvement(rival.success, arm.success))
-        lines.append((arm.name, str(len(arm.rows)), success, middle, f"{returned:.2f}", syntax, better))
+        lines.append(
+            (
+                arm.name, str(len(arm.rows)), _share(spread), _share(stratified_bootstrap(strata, interquartile_mean)),
+                _number(returned), _share(syntax), better,
+            )
+        )  # fmt: skip
+    return lines
+
+
+def task_table(arms: Sequence[Arm]) -> list[tuple[str, ...]]:
+    """Header and one line for each task and arm: seeds, success, return, syntax; [] where all have one task alone."""
+    tasks = dict.fromkeys(task for arm in arms for task in arm.by_task() if task)
+    if not tasks:
+        return []
+    lines: list[tuple[str, ...]] = [("task", "", "seeds", "success", "return", "syntax")]
+    for task in sorted(tasks):
+        for arm in arms:
+            found = {name: arm.by_task(name).get(task, []) for name in ("success", "return", "syntax")}
+            if not found["success"]:
+                continue
+            success, returned, syntax = (
+                mean_over_seeds(values) if values else None for values in found.values()
+            )
+            assert success is not None
+            lines.append(
+                (
+                    task, arm.name, str(len(found["success"])), _share(success),
+                    "" if returned is None else _number(returned), "" if syntax is None else _share(syntax),
+                )
+            )  # fmt: skip
     return lines
 
 
 def as_markdown(table: Sequence[tuple[str, ...]]) -> str:
-    """A table of `table` in Markdown."""
+    """A table of `table` or of `task_table` in Markdown."""
     header, *lines = table
     ruled = [header, ("---", *("---:" for _ in header[1:])), *lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in ruled) + "\n"
@@ -149,10 +179,19 @@ def draw(arms: Sequence[Arm], path: str | os.PathLike[str]) -> None:
     draw_arms([(arm.name, mean_over_seeds(arm.success, bounds=(0, 1))) for arm in arms], path)
 
 
-def _said(interval: Interval, one: bool) -> str:
-    if one:
+def _share(interval: Interval) -> str:
+    """A share in 0..1 in per cent, its interval cut where shares end."""
+    if math.isinf(interval.low):
         return f"{percent(interval.value)} (one seed: no interval)"
-    return f"{percent(interval.value)} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    low, high = max(0.0, interval.low), min(1.0, interval.high)
+    return f"{percent(interval.value)} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _number(interval: Interval) -> str:
+    """A return; that one seed has no interval is said beside its success."""
+    if math.isinf(interval.low):
+        return f"{interval.value:.2f}"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _configuration(run: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of any statistic of independent values; the mean where none is given.
+    """Bootstrap interval of any statistic of independent values, the mean where none is given; see `_tail`.
 
     Raises:
         ValueError: no values.
@@ -90,7 +90,7 @@ def bootstrap(
         reduce(data[rng.integers(0, data.size, size=(min(block, resamples - start), data.size))])
         for start in range(0, resamples, block)
     ]
-    tail = (1 - _checked(confidence)) / 2
+    tail = _tail([data.size], confidence)
     low, high = np.quantile(np.concatenate(parts), [tail, 1 - tail])
     return Interval(float(reduce(data[None])[0]), float(low), float(high))
 
@@ -110,10 +110,13 @@ def stratified_bootstrap(
     statistic: Statistic | None = None,
     *,
     confidence: float = 0.95,
-    resamples: int = 5000,
+    resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap of a statistic of all values together, drawn anew within each stratum.
+    """Bootstrap interval of a statistic of all values together, drawn anew within each stratum; see `_tail`.
+
+    The order of strata and of values changes nothing. A stratum of one value says nothing about its spread: the
+    interval then reaches from -inf to inf.
 
     Args:
         strata: for each task, say, one number a seed.
@@ -125,15 +128,19 @@ def stratified_bootstrap(
     Raises:
         ValueError: no stratum, or an empty one.
     """
-    data = [np.asarray(stratum, np.float64) for stratum in strata]
-    if not data or any(stratum.ndim != 1 or stratum.size == 0 for stratum in data):
+    data = [np.sort(np.asarray(stratum, np.float64), axis=None) for stratum in strata]
+    if not data or any(stratum.size == 0 for stratum in data):
         raise ValueError("a stratified bootstrap needs at least one stratum, and none may be empty")
     reduce = statistic or _mean
+    value = float(reduce(np.concatenate(data)[None])[0])
+    if any(stratum.size == 1 for stratum in data):
+        return Interval(value, -math.inf, math.inf)
+    data.sort(key=tuple)
     rng = np.random.default_rng(seed)
     drawn = [stratum[rng.integers(0, stratum.size, size=(resamples, stratum.size))] for stratum in data]
-    tail = (1 - _checked(confidence)) / 2
+    tail = _tail([stratum.size for stratum in data], confidence)
     low, high = np.quantile(reduce(np.concatenate(drawn, axis=-1)), [tail, 1 - tail])
-    return Interval(float(reduce(np.concatenate(data)[None])[0]), float(low), float(high))
+    return Interval(value, float(low), float(high))
 
 
 def probability_of_improvement(first: Sequence[float], second: Sequence[float]) -> float:
@@ -190,6 +197,21 @@ def _t_below(t: float, degrees: int) -> float:
         total += term
     inside = 2 / math.pi * (theta + math.sin(theta) * total) if odd else math.sin(theta) * total
     return 0.5 + inside / 2
+
+
+def _tail(sizes: Sequence[int], confidence: float) -> float:
+    """What is cut off at either end of the resampled values.
+
+    The plain percentiles are too narrow for few values, 84 % in place of 95 for five: they miss the spread's
+    n / (n - 1) and Student's t. This is the expanded percentile interval (Hesterberg 2015, arXiv 1411.5279), with the
+    degrees of freedom of all strata together.
+    """
+    plain = (1 - _checked(confidence)) / 2
+    least, degrees = min(sizes), sum(size - 1 for size in sizes)
+    if least == 1:
+        return plain  # all resamples are that one value
+    wider = math.sqrt(least / (least - 1)) * t_quantile(1 - plain, degrees)
+    return NormalDist().cdf(-wider)
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,10 +44,15 @@ def judge(name: str, episodes: Sequence[Episode], seed: int, evaluation_seed: in
 
 
 def _task(env_id: str, episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Success of one id's episodes among several's."""
-    won = [episode.success for episode in episodes if episode.env_id == env_id]
-    success, low, high = wilson(sum(won), len(won))
-    return {"env_id": env_id, "success": success, "low": low, "high": high, "episodes": len(won)}
+    """Success, return and syntax of one id's episodes among several's."""
+    own = [episode for episode in episodes if episode.env_id == env_id]
+    turns = [turn for episode in own for turn in episode.turns]
+    success, low, high = wilson(sum(episode.success for episode in own), len(own))
+    return {
+        "env_id": env_id, "success": success, "low": low, "high": high, "episodes": len(own),
+        "return": sum(episode.episode_return for episode in own) / len(own),
+        "syntax": sum(turn.valid for turn in turns) / len(turns),
+    }  # fmt: skip
 
 
 def judge_data(store: EpisodeStore) -> Row:
