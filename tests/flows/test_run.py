@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -170,40 +169,6 @@ def test_ppo_runs_on_its_own_latest_play(small: SmallRun, tmp_path: Path, object
     assert lines[7]["train/actor_loss"] != lines[4]["train/actor_loss"]
     assert set(lines[11]) >= {"pass_rate/model"}
     assert [row.name for row in read_results(tmp_path / "run" / "results.json")] == ["data", "warmup", "ppo"]
-
-
-def test_the_report_shows_every_token_of_own_play_and_dataset(
-    small: SmallRun, run_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["report", str(run_dir), "--episodes", "3"]) == 0
-    assert str(run_dir / "report.html") in capsys.readouterr().out
-    told = (run_dir / "report.html").read_text(encoding="utf-8")
-    own, offline = EpisodeStore.open(run_dir / "replay"), EpisodeStore.open(small.folder / "dataset")
-    for origin, store, indices in (("own play", own, (13, 14, 15)), ("dataset", offline, (0, 23))):
-        for index in indices:
-            assert f"{origin}, episode {index}: " in told
-            assert store.position_of(index) is not None
-    tokens = re.findall(r'data-a="([-.0-9]+)"', told)
-    assert len(tokens) > 6 * 4
-    assert len({float(token) for token in tokens}) > 6
-    assert "⏎" in told, "an end token is an action too"
-    assert "afsft_online" in told
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["nowhere"], "there is no run in nowhere"),
-        ([".", "--episodes", "few"], "give a whole number"),
-        ([".", "--episodes"], "takes one run's folder"),
-        (["a", "b"], "takes one run's folder"),
-    ],
-)
-def test_a_report_of_nothing_is_one_sentence(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["report", *arguments]) == 2
-    assert said in capsys.readouterr().err
 
 
 def test_runs_are_ranked_from_recorded_episodes_alone(

@@ -7,12 +7,20 @@ from pathlib import Path
 from vlmq.cli.words import FLAG, VALUE, Wrong, asks_for_help, one_word, read
 
 REPORT_HELP = """\
-usage: vlmq report RUN [--checkpoint NAME] [--episodes N] [--open]
+usage: vlmq report WHAT [--checkpoint NAME] [--episodes N] [--episode I ...] [--against OTHER] [--out FILE] [--open]
 
-Writes RUN/report.html: results, learning curve, and episodes with every token coloured by its advantage.
+Writes one HTML page that needs no network: results, curves, and episodes turn by turn, every token coloured by its
+advantage, Q or V. What it can be made of:
+
+  RUN, CHECKPOINT    a run's folder or a checkpoint file: its latest play and its dataset, as the critic sees them
+  STORE, FILE.jsonl  recorded episodes as they are; with --checkpoint FILE as that checkpoint sees them
 
   --checkpoint NAME  last (the default), best, or a file: whose critic judges
-  --episodes N       how many of the agent's own play and of the dataset, 12 each by default
+  --episodes N       how many of each: 50 of a run, 1000 of a store by default
+  --episode I        the one of index I alone; may be given several times
+  --against OTHER    another run, checkpoint, or best: both play the same held-out episodes (12, or N), side by side;
+                     with a store another store, whose episodes of the same seeds are shown beside
+  --out FILE         where to; report.html in the folder by default
   --open             show the page in the browser
 """
 
@@ -41,28 +49,67 @@ Estimates each run's expected return by fitted Q evaluation on recorded episodes
 """
 
 _COMPARE_TAKES = "runs' folders, --against ROW, --markdown FILE and --png FILE"
-_REPORT_TAKES = "one run's folder, --checkpoint NAME, --episodes N, --open"
+_REPORT_TAKES = (
+    "one run's folder, checkpoint or store, --checkpoint NAME, --episodes N, --episode I, --against OTHER, "
+    "--out FILE and --open"
+)
+_REPORT_OPTIONS = {
+    "--checkpoint": VALUE,
+    "--episodes": VALUE,
+    "--episode": VALUE,
+    "--against": VALUE,
+    "--out": VALUE,
+    "--open": FLAG,
+}
+_MOST_RECORDED = 1000
 _RANK_TAKES = "runs, --data STORE, --episodes N and --temperature T"
 
 
 def report(args: list[str]) -> int:
-    """Write a run's page."""
+    """Write the page of a run or of recorded episodes."""
     if not args or asks_for_help(args):
         print(REPORT_HELP, end="")
         return 0
-    options = {"--checkpoint": VALUE, "--episodes": VALUE, "--open": FLAG}
-    given = read(args, "vlmq report", _REPORT_TAKES, options)
-    run = one_word(given, "vlmq report", _REPORT_TAKES, "see `vlmq report --help`")
-    episodes = given.number("--episodes", 12)
-    from vlmq.train.look import write_page
+    given = read(args, "vlmq report", _REPORT_TAKES, _REPORT_OPTIONS)
+    what = Path(one_word(given, "vlmq report", _REPORT_TAKES, "see `vlmq report --help`"))
+    episodes = given.number("--episodes", 0, least=1) if given.has("--episodes") else None
+    indices = [_index(text) for text in given.options.get("--episode", [])]
+    against = given.text("--against", "") or None
+    out = Path(given.text("--out", "")) if given.has("--out") else None
+    from vlmq.report.source import is_store
 
-    path = write_page(run, checkpoint_name=given.text("--checkpoint", "last"), episodes=episodes)
+    recorded = is_store(what) or (what.is_file() and what.suffix == ".jsonl")
+    judge = given.text("--checkpoint", "")
+    if recorded and not judge:
+        from vlmq.report.browse import write_recorded
+
+        other = Path(against) if against is not None else None
+        path = write_recorded(
+            what, episodes=episodes or _MOST_RECORDED, indices=indices, against=other, out=out
+        )
+    else:
+        from vlmq.train.look import Wanted, write_page
+
+        if recorded and (not is_store(what) or not Path(judge).is_file() or against):
+            raise Wrong(
+                "recorded episodes are judged by a checkpoint file, on their own: vlmq report STORE --checkpoint FILE; "
+                "of a JSONL file `vlmq data import` makes a store."
+            )
+        store = what if recorded else None
+        wanted = Wanted(judge or "last", episodes, indices, against, store, out)
+        path = write_page(judge if recorded else what, wanted)
     print(f"wrote {path}")
     if given.has("--open"):
         import webbrowser
 
         webbrowser.open(path.resolve().as_uri())
     return 0
+
+
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise Wrong(f"--episode is '{text}'; give an episode's index, a whole number.")
+    return int(text)
 
 
 def compare(args: list[str]) -> int:

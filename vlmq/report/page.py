@@ -1,236 +1,203 @@
-"""The episode page: one self-contained HTML file that shows what the agent saw, said and was worth, token by token.
+"""The page of `vlmq report`: one HTML file with results, curves and every episode, token by token.
 
-Everything that comes from an episode is escaped; nothing is fetched from anywhere; no script is needed to read it.
+Nothing is fetched: style, script and pictures lie inside, and the page's own policy (CSP) forbids any connection and
+any script but ours. What an episode says is embedded as JSON that cannot end its element, and shown as text, never as
+HTML.
 """
 
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
+from statistics import median
+from typing import Any, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from vlmq.api import UserError
+from vlmq.report.charts import Calibration, Chart
+from vlmq.report.embed import LARGEST_SIDE_PX, MAX_PICTURE_BYTES, Pictures, safe_json
+from vlmq.report.results import Row
+from vlmq.report.seen import SeenEpisode, SeenTurn, Token
 
-from vlmq.report.results import Row, percent
-
-FULL_COLOUR = 0.25
-"""Advantage, as a fraction of the return range, at which a token's colour is at its strongest."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of a reply.
-
-    Attributes:
-        text: what it spells.
-        advantage: A, as a fraction of the return range.
-        q: Q of the token, likewise.
-        value: V of the state in which it was said.
-        log_prob: of the present policy.
-        slack: factor on the filter's margin for this token.
-    """
-
-    text: str
-    advantage: float
-    q: float
-    value: float
-    log_prob: float
-    slack: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class SeenTurn:
-    """One turn as the page shows it.
-
-    Attributes:
-        image: uint8 (H, W, 3), or None.
-        prompt: the observation's text.
-        tokens: of the reply.
-        action: what was executed; "" where the reply held none.
-        reward: of the turn.
-        valid: whether the reply parsed and its action was legal.
-        source: who replied.
-    """
-
-    image: NDArray[np.uint8] | None
-    prompt: str
-    tokens: Sequence[Token]
-    action: str
-    reward: float
-    valid: bool
-    source: str
+_SCRIPTS = ("dom.js", "charts.js", "tokens.js", "episode.js", "browser.js", "main.js")
 
 
 @dataclass(frozen=True)
-class SeenEpisode:
-    """One episode as the page shows it.
+class Head:
+    """What stands above the episodes.
 
     Attributes:
-        origin: where it comes from, "own play" for instance.
-        index: of the episode in its store.
-        success: whether it succeeded.
-        episode_return: undiscounted.
-        turns: in order.
+        title: of the page.
+        subtitle: what is shown, in a line.
+        margin: the filter's threshold; tokens whose advantage is at most this, times their slack, are struck out. None
+            where no critic looked on.
+        return_range: reward that stands for 1 of Q, V and advantage.
+        rows: results.
+        charts: curves.
+        notes: sentences that the reader must know.
+        paired: whether episodes of the same seed are shown side by side at first.
     """
 
-    origin: str
-    index: int
-    success: bool
-    episode_return: float
-    turns: Sequence[SeenTurn]
+    title: str
+    subtitle: str = ""
+    margin: float | None = None
+    return_range: float = 1.0
+    rows: Sequence[Row] = ()
+    charts: Sequence[Chart] = ()
+    notes: Sequence[str] = ()
+    paired: bool = False
 
 
-def page(
-    title: str,
-    episodes: Sequence[SeenEpisode],
-    *,
-    margin: float,
-    rows: Sequence[Row] = (),
-    curve: Path | None = None,
-) -> str:
-    """The whole page.
+def write_page(
+    path: Path, head: Head, episodes: Iterable[SeenEpisode], *, picture_bytes: int = MAX_PICTURE_BYTES
+) -> int:
+    """Write the page, whole or not at all; gives the number of episodes on it.
 
     Args:
-        title: of the page.
-        episodes: in the order in which they are shown.
-        margin: the filter's threshold; tokens whose advantage is at most this, times their slack, are struck out.
-        rows: the run's results.
-        curve: a PNG of its learning curve.
+        path: the file.
+        head: what stands above the episodes.
+        episodes: in the order in which they are listed; taken one by one, so that their pictures need not be in memory
+            together.
+        picture_bytes: room for pictures; those beyond it are left out, and a note says so.
+
+    Raises:
+        UserError: the file cannot be written there.
     """
-    parts = [f"<h1>{escape(title)}</h1>"]
-    if rows:
-        parts.append(_results(rows))
-    if curve is not None and curve.is_file():
-        parts.append(f'<img class="curve" alt="learning curve" src="{_data_uri(curve.read_bytes())}">')
-    parts.append(_LEGEND.format(margin=margin))
-    shown = _first_of_each_origin(episodes)
-    parts += [_episode(one, margin, shown=place in shown) for place, one in enumerate(episodes)]
-    if not episodes:
-        parts.append("<p>There are no episodes to show.</p>")
-    return _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts), script=_SCRIPT)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            count = _write(file, head, episodes, picture_bytes)
+        part.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"the page '{path}' cannot be written ({error.strerror or error}); name another place with --out."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
 
 
-def _results(rows: Sequence[Row]) -> str:
-    head = "".join(
-        f"<th>{name}</th>" for name in ("", "success", "95 % interval", "return", "syntax", "episodes")
+def _write(file: TextIO, head: Head, episodes: Iterable[SeenEpisode], picture_bytes: int) -> int:
+    style = _static("page.css")
+    script = '"use strict";\n(() => {\n' + "\n".join(_static(name) for name in _SCRIPTS) + "\n})();\n"
+    above, below = _static("page.html").split("<!-- data -->\n")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
     )
-    lines = [
-        f"<tr><th>{escape(row.name)}</th><td>{percent(row.success)}</td>"
-        f"<td>{100 * row.low:.1f} to {100 * row.high:.1f}</td><td>{row.episode_return:.2f}</td>"
-        f"<td>{percent(row.syntax)}</td><td>{row.episodes:,}</td></tr>"
-        for row in rows
-    ]
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    # One replacement after another would look into what was just put in.
+    for piece in above.split("{{"):
+        name, closes, rest = piece.partition("}}")
+        known = {"title": escape(head.title), "policy": policy, "style": style}
+        file.write(known[name] + rest if closes else piece)
+    pictures, calibration, span = Pictures(file.write, picture_bytes), Calibration(), _Span()
+    index = []
+    for number, episode in enumerate(episodes):
+        turns = [_turn(turn, pictures) for turn in episode.turns]
+        final = None
+        if episode.final_text is not None:
+            final = {"image": pictures.number(episode.final_image), "prompt": episode.final_text}
+        _put(file, f"e{number}", {"turns": turns, "final": final})
+        calibration.see(episode)
+        span.see(episode)
+        index.append(_listed(episode, turns))
+    calibrated = calibration.chart()
+    charts = [*head.charts, *([] if calibrated is None else [calibrated])]
+    notes = [*head.notes, *_about(pictures)]
+    summary = {
+        "title": head.title, "subtitle": head.subtitle, "margin": head.margin, "range": head.return_range,
+        "rows": [_row(row) for row in head.rows], "charts": [asdict(chart) for chart in charts], "notes": notes,
+        "episodes": index, "span": [span.low, span.high], "gap": _usual_gap(index), "paired": head.paired,
+    }  # fmt: skip
+    _put(file, "summary", summary)
+    file.write(f"<script>{script}</script>\n{below}")
+    return len(index)
 
 
-def _first_of_each_origin(episodes: Sequence[SeenEpisode]) -> list[int]:
-    """Where the episodes begin that are shown open."""
-    origins = [episode.origin for episode in episodes]
-    return [origins.index(origin) for origin in dict.fromkeys(origins)]
+class _Span:
+    """Lowest and highest Q and V of a page: the ends of their scale."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+
+    def see(self, episode: SeenEpisode) -> None:
+        for turn in episode.turns:
+            for token in turn.tokens:
+                for value in (token.q, token.value):
+                    if math.isfinite(value):
+                        self.low, self.high = min(self.low, value), max(self.high, value)
 
 
-def _episode(episode: SeenEpisode, margin: float, *, shown: bool) -> str:
-    outcome = "success" if episode.success else "failure"
-    head = (
-        f"{escape(episode.origin)}, episode {episode.index}: <b>{outcome}</b>, return {episode.episode_return:.2f}, "
-        f"{len(episode.turns)} turns"
-    )
-    turns = "".join(_turn(number, turn, margin) for number, turn in enumerate(episode.turns))
-    opened = " open" if shown else ""
-    return f'<details class="episode {outcome}"{opened}><summary>{head}</summary>{turns}</details>'
+def _usual_gap(index: Sequence[dict[str, Any]]) -> float:
+    """Median distance of critic and outcome: what is further apart counts as disagreement."""
+    gaps = [row["gap"] for row in index if row["gap"] is not None]
+    return median(gaps) if gaps else 0.0
 
 
-def _turn(number: int, turn: SeenTurn, margin: float) -> str:
-    picture = ""
-    if turn.image is not None:
-        picture = (
-            f'<img class="seen" alt="what the agent saw" loading="lazy" src="{_data_uri(_png(turn.image))}">'
+def _about(pictures: Pictures) -> list[str]:
+    notes = []
+    if pictures.left_out:
+        notes.append(
+            f"{pictures.left_out:,} pictures are left out: with them the page would be too large for a browser. Fewer "
+            "episodes have room for theirs."
         )
-    tokens = "".join(_token(token, margin) for token in turn.tokens)
-    done = escape(turn.action) if turn.action else "nothing"
-    validity = "" if turn.valid else ' <b class="bad">invalid</b>'
-    return (
-        f'<div class="turn">{picture}<div><p class="prompt">{escape(turn.prompt)}</p>'
-        f'<p class="reply">{tokens}</p>'
-        f"<p>turn {number}, by {escape(turn.source)}; executed: <code>{done}</code>{validity}; "
-        f"reward {turn.reward:g}</p></div></div>"
-    )
+    if pictures.shrunk:
+        notes.append(f"{pictures.shrunk:,} pictures are shrunk to {LARGEST_SIDE_PX} pixels.")
+    return notes
 
 
-def _token(token: Token, margin: float) -> str:
-    strength = min(1.0, abs(token.advantage) / FULL_COLOUR)
-    hue = "good" if token.advantage > 0 else "poor"
-    out = " out" if token.advantage <= margin * token.slack else ""
-    told = f"A {token.advantage:+.3f}   Q {token.q:.3f}   V {token.value:.3f}   log-probability {token.log_prob:.2f}"
-    return (
-        f'<span class="token {hue}{out}" style="--strength:{strength:.2f}" data-a="{token.advantage:.4f}" '
-        f'data-slack="{token.slack:.4f}" title="{told}">{escape(token.text)}</span>'
-    )
+def _put(file: TextIO, name: str, value: Any) -> None:
+    file.write(f'<script type="application/json" id="{name}">{safe_json(value)}</script>\n')
 
 
-def _png(image: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
+def _listed(episode: SeenEpisode, turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the list shows and filters, without the episode's own data."""
+    return {
+        "origin": episode.origin, "index": episode.index, "env": episode.env_id, "seed": episode.seed,
+        "args": episode.env_args, "success": episode.success, "truncated": episode.truncated,
+        "return": episode.episode_return, "turns": len(turns), "unparsed": episode.unparsed,
+        "refused": episode.refused, "advantage": episode.largest_advantage, "gap": episode.disagreement,
+        "version": episode.policy_version, "picture": turns[0]["image"] if turns else -1,
+        "sources": sorted({turn.source for turn in episode.turns}),
+    }  # fmt: skip
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+def _turn(turn: SeenTurn, pictures: Pictures) -> dict[str, Any]:
+    return {
+        "image": pictures.number(turn.image), "prompt": turn.prompt, "reply": turn.reply, "action": turn.action,
+        "reward": turn.reward, "parsed": turn.parsed, "ok": turn.action_ok, "source": turn.source,
+        "observed": turn.observed, "tokens": [_token(token) for token in turn.tokens],
+    }  # fmt: skip
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{style}</style></head>
-<body>{body}<script>{script}</script></body></html>
-"""
+def _token(token: Token) -> list[Any]:
+    """As `tokens.js` reads it: lists, for there are many."""
+    return [
+        token.text, token.advantage, token.q, token.value, token.log_prob, token.slack, token.behaviour,
+        [[one.text, one.log_prob, one.q] for one in token.alternatives],
+    ]  # fmt: skip
 
-_LEGEND = """<p class="legend">Each reply is coloured by advantage:
-<span class="token good" style="--strength:1">better</span> or
-<span class="token poor" style="--strength:1">worse</span> than what the policy does on average, in fractions of the
-return range. Struck-out tokens are those the filter leaves out at a margin of
-<input id="margin" type="range" min="-0.3" max="0.1" step="0.005" value="{margin}">
-<output id="told">{margin}</output>: <span id="count"></span>. Hover over a token for A, Q, V and its
-log-probability. Show <select id="which"><option value="">all episodes</option>
-<option>success</option><option>failure</option></select>.</p>"""
 
-_STYLE = """
-:root { color-scheme: light dark; --good: 40 160 70; --poor: 215 60 60; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .2rem .8rem; text-align: right; } tr th:first-child { text-align: left; }
-.curve { max-width: 100%; background: white; }
-details { border-top: 1px solid #8884; padding: .4rem 0; } summary { cursor: pointer; }
-.success summary b { color: rgb(var(--good)); } .failure summary b, .bad { color: rgb(var(--poor)); }
-.turn { display: flex; gap: 1rem; margin: .8rem 0 .8rem 1rem; }
-.turn > div { min-width: 0; } .turn p { margin: .2rem 0; overflow-wrap: anywhere; }
-.seen { width: 10rem; height: 10rem; object-fit: contain; image-rendering: pixelated; flex: none; }
-.prompt { opacity: .75; white-space: pre-wrap; }
-.reply { font-family: ui-monospace, monospace; white-space: pre-wrap; }
-.token { border-radius: .15rem; padding: .05rem 0; box-shadow: inset 0 0 0 .5px #8886; }
-.token.good { background: rgb(var(--good) / calc(var(--strength) * .6)); }
-.token.poor { background: rgb(var(--poor) / calc(var(--strength) * .6)); }
-.token.out { text-decoration: line-through; text-decoration-thickness: .12em; }
-"""
+def _row(row: Row) -> dict[str, Any]:
+    shown = {"name": row.name, "success": row.success, "low": row.low, "high": row.high}
+    return {
+        **shown,
+        "return": row.episode_return,
+        "syntax": row.syntax,
+        "episodes": row.episodes,
+        "seed": row.seed,
+    }
 
-_SCRIPT = """
-const margin = document.getElementById('margin'), tokens = document.querySelectorAll('[data-a]');
-function filter() {
-  let out = 0;
-  for (const token of tokens) {
-    const left = Number(token.dataset.a) <= Number(margin.value) * Number(token.dataset.slack);
-    token.classList.toggle('out', left); out += left;
-  }
-  document.getElementById('told').textContent = margin.value;
-  document.getElementById('count').textContent = `${out} of ${tokens.length} tokens`;
-}
-margin.addEventListener('input', filter); filter();
-document.getElementById('which').addEventListener('change', event => {
-  for (const episode of document.querySelectorAll('.episode'))
-    episode.hidden = event.target.value && !episode.classList.contains(event.target.value);
-});
-"""
+
+def _static(name: str) -> str:
+    return (files("vlmq.report") / "static" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,25 @@ from vlmq.prompt.parse import ParseError, parse_agent
 from vlmq.prompt.window import History
 from vlmq.train import checkpoint
 from vlmq.train.module import build_actor_critic
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A reply to one observation.
+
+    Attributes:
+        text: in full, thoughts and wrapping included.
+        action: that it holds; "" where it holds none.
+        parsed: whether it holds one.
+        ids: int32 (n,), end token included where it was said.
+        log_probs: float32 (n,), of the model at temperature 1.
+    """
+
+    text: str
+    action: str
+    parsed: bool
+    ids: NDArray[np.int32]
+    log_probs: NDArray[np.float32]
 
 
 class Agent:
@@ -62,6 +82,12 @@ class Agent:
             temperature: 0 is greedy.
             seed: of the sampling noise, where there is any.
         """
+        return self.answer(image, text, temperature=temperature, seed=seed).action
+
+    def answer(
+        self, image: NDArray[np.uint8] | None, text: str, *, temperature: float = 0.0, seed: int = 0
+    ) -> Answer:
+        """The agent's whole reply; the arguments are those of `act`."""
         turn = len(self._observations)
         self._observations.append(Observation(text, image))
         segments = self.encoder.prompts(self.history.context(self._observations, turn))
@@ -72,11 +98,14 @@ class Agent:
         )
         device = next(self.model.parameters()).device
         inputs = {name: value.to(device) for name, value in encoder.collate([row], left=True).items()}
-        ids, *_ = sample_replies(self.model.backbone, inputs, np.array([[seed, turn]]), sampling)
+        ids, log_probs, _ = sample_replies(self.model.backbone, inputs, np.array([[seed, turn]]), sampling)
         self._replies.append(ids[0])
         self.reply = encoder.decode(ids[0])
         found = parse_agent(self.reply, encoder.reply_format)
-        return "" if isinstance(found, ParseError) else found.action
+        parsed = not isinstance(found, ParseError)
+        return Answer(
+            self.reply, "" if isinstance(found, ParseError) else found.action, parsed, ids[0], log_probs[0]
+        )
 
     def export(self, folder: str | Path) -> None:
         """Write the model, adapters merged, and its processor: plain transformers loads them from there."""

@@ -1,166 +1,199 @@
-"""`vlmq report RUN`: the run's episodes as its last checkpoint sees them, token by token, on one page."""
+"""`vlmq report RUN`: a run's results, curves and episodes as its checkpoint sees them, token by token, on one page."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
+from tqdm.auto import tqdm
 
-from vlmq.api import DataError, Episode, UserError
-from vlmq.data.batch import Fragment, build_batch
-from vlmq.data.store import EpisodeStore
-from vlmq.report.page import SeenEpisode, SeenTurn, Token, page
-from vlmq.report.results import read_results
-from vlmq.train import checkpoint, objective
-from vlmq.train.agent import Agent
-from vlmq.train.objective import Horizon
+from vlmq.api import Episode, UserError
+from vlmq.env.by_hand import ByHand
+from vlmq.report import page, source
+from vlmq.report.charts import Chart, logged_charts, success_chart
+from vlmq.report.plots import Band, Point
+from vlmq.report.results import Row, read_results
+from vlmq.report.seen import SeenEpisode
+from vlmq.train import checkpoint, watch
+from vlmq.train.reader import Reader
 
-_END = "⏎"
-"""How a reply's end token is shown."""
+RECORDED, PLAYED = 50, 12
+"""Episodes by default: of each store, and played by each of two checkpoints."""
+
+_Labelled = Iterator[tuple[Episode, str]]
 
 
-def write_page(run: str | Path, *, checkpoint_name: str = "last", episodes: int = 12) -> Path:
-    """Write `report.html` into a run's folder; gives its path.
+@dataclass(frozen=True)
+class Wanted:
+    """What a page shall show.
+
+    Attributes:
+        checkpoint: `last`, `best` or a file: whose critic judges, and whose policy speaks.
+        episodes: how many of the agent's own play (the latest), and how many of the dataset (evenly spread); None for
+            the usual number.
+        indices: of episodes; these alone are shown then, of own play and dataset.
+        against: another run, checkpoint file, or `best` or `last` of the same run: both play the same held-out
+            episodes.
+        store: show these recorded episodes in place of the run's own.
+        out: where to; `report.html` in the run's folder by default.
+    """
+
+    checkpoint: str = "last"
+    episodes: int | None = None
+    indices: Sequence[int] = ()
+    against: str | None = None
+    store: Path | None = None
+    out: Path | None = None
+
+
+def write_page(run: str | Path, wanted: Wanted = Wanted()) -> Path:
+    """Write the page of a run; gives its path.
 
     Args:
-        run: the run's folder.
-        checkpoint_name: `last`, `best` or a file: whose critic judges, and whose policy speaks.
-        episodes: how many of the agent's own play (the latest), and how many of the dataset (evenly spread).
+        run: the run's folder, or a checkpoint file.
+        wanted: what it shall show.
 
     Raises:
-        UserError: the folder is no run's, or holds no checkpoint.
+        UserError: the folder is no run's, or holds no checkpoint; or what is wanted is not there.
     """
-    folder = Path(run)
-    if not folder.is_dir():
-        raise UserError(
-            f"there is no run in {folder}; give the folder that `vlmq fit` wrote (trainer.default_root_dir)."
-        )
-    if episodes < 1:
-        raise UserError(f"--episodes is {episodes}; give at least 1.")
-    path = checkpoint.find(checkpoint_name, folder)
-    config = _config(folder)
-    last = _last_filter(config)
-    scaled = last.get("margin_scale") == "likelihood"
-    judge = _Judge(path, observed=float(last.get("observed", 0.0)), scaled=scaled)
-    dataset = dataset_of(folder)
-    shown = [
-        judge.see(episode, origin)
-        for origin, store, latest in (("own play", folder / "replay", True), ("dataset", dataset, False))
-        for episode in _some(store, episodes, latest=latest)
-        if judge.can_read(episode)
-    ]
-    results = folder / "results.json"
-    text = page(
-        f"{folder.name}: {(config.get('data') or {}).get('env') or 'episodes'}, checkpoint {path.name}",
-        shown,
-        margin=float(last.get("margin", -0.03)),
-        rows=read_results(results) if results.is_file() else (),
-        curve=folder / "curve.png",
+    path = watch.resolve(run, wanted.checkpoint)
+    folder = watch.run_of(path)
+    reader = _reader(path)
+    count = wanted.episodes or RECORDED
+    notes: list[str] = []
+    recorded = reader.see(_bar(_recorded(folder, wanted, count, reader, notes), "reading"))
+    title = folder.name if wanted.store is None else str(wanted.store)
+    subtitle = f"checkpoint {path.name}"
+    shown: Iterable[SeenEpisode] = recorded
+    if wanted.against is not None:
+        other = _other(wanted.against, folder)
+        names = _names(path, other)
+        title, subtitle = f"{names[0]} and {names[1]}", "the same held-out episodes, played greedily by both"
+        rivals = [(reader, names[0]), (_reader(other), names[1])]
+        shown = chain(_played(rivals, folder, other, wanted.episodes or PLAYED), recorded)
+    config = watch.config_of(folder)
+    env = (config.get("data") or {}).get("env")
+    head = page.Head(
+        title=title,
+        subtitle=", ".join(filter(None, [env, subtitle])),
+        margin=float(_last_filter(config).get("margin", -0.03)),
+        return_range=reader.return_range,
+        rows=_rows(folder),
+        charts=_charts(path, folder),
+        notes=notes,
+        paired=wanted.against is not None,
     )
-    target = folder / "report.html"
-    part = target.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(target)
+    target = wanted.out or (folder / "report.html" if wanted.store is None else wanted.store / "report.html")
+    page.write_page(target, head, shown)
     return target
 
 
 def dataset_of(run: Path) -> Path:
     """The folder of the episodes that a run learnt from."""
-    return Path((_config(run).get("data") or {}).get("dataset") or run / "dataset")
+    return Path((watch.config_of(run).get("data") or {}).get("dataset") or run / "dataset")
 
 
-class _Judge:
-    """A checkpoint that says what each token of an episode is worth, as the filter asked it.
+def _reader(path: Path) -> Reader:
+    """A checkpoint's reader, which asks as the last filter of its run did."""
+    last = _last_filter(watch.config_of(watch.run_of(path)))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    scaled = last.get("margin_scale") == "likelihood"
+    return Reader(path, device=device, observed=float(last.get("observed") or 0.0), scaled=scaled)
 
-    Args:
-        path: of the checkpoint.
-        observed: share of the observed return in Q.
-        scaled: whether the margin is scaled by likelihood.
-    """
 
-    def __init__(self, path: Path, *, observed: float, scaled: bool) -> None:
-        self._observed, self._scaled = observed, scaled
-        content = checkpoint.read(path)
-        self._agent = Agent(path)
-        self._return_range = float(content["state_dict"].get("return_range", 1.0))
-        self._horizon = Horizon(**content["vlmq"]["horizon"])
-
-    def can_read(self, episode: Episode) -> bool:
-        """Whether the episode's replies are tokens of this model."""
-        return bool(episode.turns) and episode.tokenizer in ("", None, self._agent.encoder.fingerprint)
-
-    @torch.no_grad()
-    def see(self, episode: Episode, origin: str) -> SeenEpisode:
-        """The episode with A, Q, V and log-probability of every token."""
-        agent = self._agent
-        fragment = Fragment(episode.turns, 0, 0, episode.final_observation, episode.terminated)
-        batch = build_batch([fragment], agent.encoder, agent.history)
-        output = agent.model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
-        config = agent.model.critic.config
-        scale = self._return_range
-        targets, _ = objective.targets(batch, output, config, self._horizon, scale, 0)
-        advantages = objective.advantages(batch, output, config, targets)
-        if self._observed:
-            returns, known = objective.targets(batch, output, config, self._horizon.observed, scale, 0)
-            advantages = objective.lean_on_returns(advantages, output, returns, known, self._observed)
-        q, value = output.q.mean(0), output.value[:, : len(batch.tokens)].mean(0)
-        slack = output.log_probs.exp() if self._scaled else torch.ones_like(value)
-        columns = torch.stack([advantages, q, value, output.log_probs, slack], -1).tolist()
-        turns = []
-        for number, turn in enumerate(episode.turns):
-            places = (batch.reply == number).nonzero().squeeze(-1).tolist()
-            tokens = [Token(self._spelt(int(batch.tokens[place])), *columns[place]) for place in places]
-            seen = turn.observation
-            turns.append(
-                SeenTurn(
-                    seen.image,
-                    seen.text,
-                    tokens,
-                    turn.action,
-                    turn.reward,
-                    turn.valid,
-                    turn.source or "unknown",
-                )
-            )
-        return SeenEpisode(
-            origin, int(episode.index), bool(episode.success), float(episode.episode_return), turns
+def _recorded(folder: Path, wanted: Wanted, count: int, reader: Reader, notes: list[str]) -> _Labelled:
+    if wanted.store is not None:
+        stores = [(wanted.store.name, wanted.store, False)]
+    else:
+        stores = [("own play", folder / "replay", True), ("dataset", dataset_of(folder), False)]
+    foreign = 0
+    for origin, store, latest in stores:
+        if not source.is_store(store):
+            continue
+        found = (
+            source.these(store, wanted.indices)
+            if wanted.indices
+            else source.some(store, count, latest=latest)
+        )
+        for episode in found:
+            foreign += not reader.can_read(episode)
+            yield episode, origin
+    if foreign:
+        notes.append(
+            f"{foreign:,} episodes hold replies of another tokenizer, which this checkpoint cannot judge; they are "
+            "shown as they were recorded."
         )
 
-    def _spelt(self, token: int) -> str:
-        encoder = self._agent.encoder
-        return _END if token == encoder.end_id else encoder.decode(np.array([token], np.int32))
+
+def _played(
+    rivals: Sequence[tuple[Reader, str]], folder: Path, other: Path, count: int
+) -> Iterator[SeenEpisode]:
+    """The same held-out episodes by both, those of one seed one after the other."""
+    task = watch.task_of(watch.config_of(folder))
+    if task is None:
+        raise UserError(
+            f"{folder} names no environment to play in (data.env), so nothing can be compared there."
+        )
+    theirs = watch.task_of(watch.config_of(watch.run_of(other)))
+    if theirs is not None and theirs.env_id != task.env_id:
+        raise UserError(
+            f"{folder} plays {task.env_id}, but {watch.run_of(other)} plays {theirs.env_id}; compare runs of one "
+            "environment."
+        )
+    with ByHand(task.env_id, task.env_args) as env:
+        for index in _bar(range(count), "playing"):
+            for reader, name in rivals:
+                episode = watch.play(reader.agent, env, task, task.held_out_seed(index), index=index)
+                yield from reader.see([(episode, name)])
 
 
-def _some(folder: Path, count: int, *, latest: bool) -> list[Episode]:
-    """The latest episodes of a store, or some that are evenly spread; none where there is no store."""
-    if not (folder / "meta.json").is_file():
-        return []
-    with EpisodeStore.open(folder) as store:
-        order = np.argsort(store.table["index"], kind="stable")
-        if latest:
-            chosen = order[::-1][:count]
-        else:
-            chosen = (
-                order[np.unique(np.linspace(0, len(order) - 1, count).astype(int))] if len(order) else order
-            )
-        return [store[int(position)] for position in chosen]
+def _other(against: str, folder: Path) -> Path:
+    if against in ("last", "best"):
+        return checkpoint.find(against, folder)
+    return watch.resolve(against)
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """The run's configuration, where it was kept."""
-    file = folder / "config.yaml"
-    if not file.is_file():
-        return {}
-    try:
-        config: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{file} is no YAML file any more ({' '.join(str(error).split())[:120]}); mend or remove it."
-        ) from error
-    return config
+def _names(one: Path, other: Path) -> list[str]:
+    """Short names that tell two checkpoints apart: their runs, or their own."""
+    runs = [watch.run_of(path).name for path in (one, other)]
+    if runs[0] != runs[1]:
+        return runs
+    return [path.stem for path in (one, other)] if one.stem != other.stem else [str(one), str(other)]
+
+
+def _rows(folder: Path) -> list[Row]:
+    results = folder / "results.json"
+    return read_results(results) if results.is_file() else []
+
+
+def _charts(path: Path, folder: Path) -> list[Chart]:
+    """Success as the checkpoint remembers it, and what the run logged."""
+    content = checkpoint.read(path)["vlmq"]
+    points = [Point(**point) for point in content["points"]]
+    phases = (watch.config_of(folder).get("model") or {}).get("phases") or []
+    names = [str(phase.get("name")) for phase in phases] or list(content["phases"])
+    charts = logged_charts(folder, names)
+    if points:
+        rows = {row["name"]: row["success"] for row in content["rows"]}
+        charts.insert(0, success_chart(points, _line(phases, points), rows.get("data")))
+    return charts
+
+
+def _line(phases: Sequence[dict[str, Any]], points: Sequence[Point]) -> list[Band]:
+    """The phases that follow one another, baselines left out, as far as the run has come."""
+    start, bands, last = 0, list[Band](), max(point.update for point in points)
+    for phase in phases:
+        updates = int(phase.get("updates") or 0)
+        if not phase.get("baseline") and start < last:
+            bands.append(Band(str(phase.get("name")), start, start + updates))
+            start += updates
+    if bands:
+        bands[-1] = replace(bands[-1], end=min(bands[-1].end, max(last, bands[-1].start)))
+    return bands
 
 
 def _last_filter(config: dict[str, Any]) -> dict[str, Any]:
@@ -168,3 +201,8 @@ def _last_filter(config: dict[str, Any]) -> dict[str, Any]:
     phases = (config.get("model") or {}).get("phases") or []
     found: list[dict[str, Any]] = [p for p in phases if p.get("filter") in ("binary", "turn_and")]
     return found[-1] if found else {}
+
+
+def _bar(things: Iterable[Any], title: str) -> Iterator[Any]:
+    """A progress bar, where it takes longer than a moment."""
+    yield from tqdm(things, desc=title, unit="episode", leave=False, delay=1.0)
