@@ -20,3 +20,11 @@ def small(tiny_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Sma
     small = SmallRun(write_config(folder / "config.yaml", tiny_directory), folder)
     assert small.vlmq("collect", folder / "making_the_dataset") == 0
     return small
+
+
+@pytest.fixture(scope="session")
+def trained(small: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run from start to end, to look at."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert small.vlmq("fit", folder) == 0
+    return folder

@@ -16,14 +16,6 @@ from vlmq.data.store import EpisodeStore
 from vlmq.rollout.collector import episode_seed
 
 
-@pytest.fixture(scope="module")
-def run_dir(small: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run from start to end."""
-    folder = tmp_path_factory.mktemp("reported") / "run"
-    assert small.vlmq("fit", folder) == 0
-    return folder
-
-
 def _embedded(page: Path, name: str) -> Any:
     found = re.search(f'<script type="application/json" id="{name}">(.*)</script>', page.read_text("utf-8"))
     assert found, name
@@ -31,15 +23,15 @@ def _embedded(page: Path, name: str) -> Any:
 
 
 def test_the_report_shows_every_token_of_own_play_and_dataset(
-    small: SmallRun, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    small: SmallRun, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", str(run_dir), "--episodes", "3"]) == 0
-    page = run_dir / "report.html"
+    assert main(["report", str(trained), "--episodes", "3"]) == 0
+    page = trained / "report.html"
     assert str(page) in capsys.readouterr().out
     summary = _embedded(page, "summary")
     listed = [(row["origin"], row["index"]) for row in summary["episodes"]]
     assert listed == [("own play", n) for n in (15, 14, 13)] + [("dataset", n) for n in (0, 11, 23)]
-    own, offline = EpisodeStore.open(run_dir / "replay"), EpisodeStore.open(small.folder / "dataset")
+    own, offline = EpisodeStore.open(trained / "replay"), EpisodeStore.open(small.folder / "dataset")
     for number, (origin, index) in enumerate(listed):
         store = own if origin == "own play" else offline
         position = store.position_of(index)
@@ -73,20 +65,20 @@ def test_the_report_shows_every_token_of_own_play_and_dataset(
     assert phases == ["warmup", "SFT", "AFSFT offline", "AFSFT online"]
 
 
-def test_a_reports_own_play_may_be_one_episode(run_dir: Path, tmp_path: Path) -> None:
+def test_a_reports_own_play_may_be_one_episode(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "one.html"
     assert (
-        main(["report", str(run_dir / "checkpoints" / "last.ckpt"), "--episode", "7", "--out", str(out)]) == 0
+        main(["report", str(trained / "checkpoints" / "last.ckpt"), "--episode", "7", "--out", str(out)]) == 0
     )
     rows = _embedded(out, "summary")["episodes"]
     assert [(row["origin"], row["index"]) for row in rows] == [("own play", 7), ("dataset", 7)]
 
 
 def test_two_checkpoints_play_the_same_held_out_episodes_side_by_side(
-    small: SmallRun, run_dir: Path, tmp_path: Path
+    small: SmallRun, trained: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "two.html"
-    assert main(["report", str(run_dir), "--against", "best", "--episodes", "2", "--out", str(out)]) == 0
+    assert main(["report", str(trained), "--against", "best", "--episodes", "2", "--out", str(out)]) == 0
     summary = _embedded(out, "summary")
     rows = summary["episodes"][:4]
     assert [(row["origin"], row["index"]) for row in rows] == [
@@ -99,7 +91,7 @@ def test_two_checkpoints_play_the_same_held_out_episodes_side_by_side(
 
 
 def test_a_store_is_shown_as_it_is_or_as_a_checkpoint_sees_it(
-    small: SmallRun, run_dir: Path, tmp_path: Path
+    small: SmallRun, trained: Path, tmp_path: Path
 ) -> None:
     store, bare, judged = str(small.folder / "dataset"), tmp_path / "bare.html", tmp_path / "judged.html"
     assert main(["report", store, "--out", str(bare)]) == 0
@@ -109,7 +101,7 @@ def test_a_store_is_shown_as_it_is_or_as_a_checkpoint_sees_it(
                 "report",
                 store,
                 "--checkpoint",
-                str(run_dir / "checkpoints" / "best.ckpt"),
+                str(trained / "checkpoints" / "best.ckpt"),
                 "--out",
                 str(judged),
             ]

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vlmq.cli import author, configs, data, doctor, envs, runs
+from vlmq.cli import author, configs, data, doctor, envs, runs, watch
 from vlmq.cli.words import Verb, Wrong, choose
 
 HELP = """\
@@ -24,7 +24,8 @@ Learn and measure (a yaml file says with which model, environment and data)
   validate  --config FILE      play with a trained agent, and print how often it succeeds
   collect   --config FILE      play and record episodes, to learn from later
 
-  report    RUN                see a run's episodes as its critic does, on one page (HTML)
+  report    RUN | STORE        see episodes as the critic does, turn by turn, on one page (HTML)
+  play      RUN                watch a trained agent play: in this terminal, as a GIF or a page
   compare   RUN RUN ...        whether runs differ, with intervals over seeds
   rank      RUN RUN ...        which run is best, told from recorded episodes without playing
 
@@ -113,6 +114,7 @@ VERBS: dict[str, Verb] = {
     "validate": _train("validate"),
     "collect": _train("collect"),
     "report": runs.report,
+    "play": watch.play,
     "compare": runs.compare,
     "rank": runs.rank,
     "envs": envs.envs,

@@ -62,14 +62,14 @@ def play(args: list[str]) -> int:
 
     with ByHand(env_id, settings) as env:
         print(f"{env_id}, seed {seed}: type an action, '?' for a hint, 'q' to quit")
-        turns, total, last = _episode(env, seed, _Pictures(given))
+        turns, total, last = _episode(env, seed, Pictures(given))
     _sum_up(turns, total, last)
     again = [f"--set {shlex.quote(word)}" for word in given.options.get("--set", [])]
     print(" ".join([f"Another episode: vlmq envs play {env_id} --seed {seed + 1}", *again]))
     return 0
 
 
-def _episode(env: ByHand, seed: int, pictures: _Pictures) -> tuple[int, float, Moment]:
+def _episode(env: ByHand, seed: int, pictures: Pictures) -> tuple[int, float, Moment]:
     moment, turns, total = env.reset(seed), 0, 0.0
     while True:
         print(f"\n--- turn {turns + 1} ---" if not moment.ended else "\n--- the end ---")
@@ -151,7 +151,7 @@ def _sum_up(turns: int, total: float, last: Moment) -> None:
     print(f"\n{outcome}; return {total:g}; {turns} turn{'' if turns == 1 else 's'}")
 
 
-class _Pictures:
+class Pictures:
     """Shows pictures as the options say: in the terminal, or as files."""
 
     def __init__(self, given: Given) -> None:
@@ -163,6 +163,7 @@ class _Pictures:
         self._folder = Path(given.text("--pictures", "")) if given.has("--pictures") else None
 
     def show(self, image: NDArray[np.uint8], turn: int) -> None:
+        """The picture of a turn."""
         from vlmq.cli import terminal
 
         if self._draw:

@@ -62,7 +62,7 @@ def write_page(run: str | Path, wanted: Wanted = Wanted()) -> Path:
     """
     path = watch.resolve(run, wanted.checkpoint)
     folder = watch.run_of(path)
-    reader = _reader(path)
+    reader = reader_of(path)
     count = wanted.episodes or RECORDED
     notes: list[str] = []
     recorded = reader.see(_bar(_recorded(folder, wanted, count, reader, notes), "reading"))
@@ -73,7 +73,7 @@ def write_page(run: str | Path, wanted: Wanted = Wanted()) -> Path:
         other = _other(wanted.against, folder)
         names = _names(path, other)
         title, subtitle = f"{names[0]} and {names[1]}", "the same held-out episodes, played greedily by both"
-        rivals = [(reader, names[0]), (_reader(other), names[1])]
+        rivals = [(reader, names[0]), (reader_of(other), names[1])]
         shown = chain(_played(rivals, folder, other, wanted.episodes or PLAYED), recorded)
     config = watch.config_of(folder)
     env = (config.get("data") or {}).get("env")
@@ -97,12 +97,21 @@ def dataset_of(run: Path) -> Path:
     return Path((watch.config_of(run).get("data") or {}).get("dataset") or run / "dataset")
 
 
-def _reader(path: Path) -> Reader:
+def reader_of(path: Path) -> Reader:
     """A checkpoint's reader, which asks as the last filter of its run did."""
     last = _last_filter(watch.config_of(watch.run_of(path)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scaled = last.get("margin_scale") == "likelihood"
     return Reader(path, device=device, observed=float(last.get("observed") or 0.0), scaled=scaled)
+
+
+def write_played(out: Path, path: Path, reader: Reader, episodes: Sequence[Episode]) -> None:
+    """Write a page of episodes that a checkpoint has just played."""
+    config = watch.config_of(watch.run_of(path))
+    margin = float(_last_filter(config).get("margin", -0.03))
+    env = episodes[0].env_id if episodes else ""
+    head = page.Head(watch.run_of(path).name, f"{env}, played by {path.name}", margin, reader.return_range)
+    page.write_page(out, head, reader.see((episode, path.stem) for episode in episodes))
 
 
 def _recorded(folder: Path, wanted: Wanted, count: int, reader: Reader, notes: list[str]) -> _Labelled:
