@@ -271,3 +271,22 @@ def test_recorded_episodes_without_a_critic_are_shown_without_heat(
 def test_a_page_without_episodes_says_so(opened: Open, tmp_path: Path) -> None:
     write_page(tmp_path / "a.html", Head("nothing"), [])
     assert opened(tmp_path / "a.html").page.get_by_text("There are no episodes to show.").is_visible()
+
+
+def test_a_thousand_episodes_are_listed_but_only_those_in_view_are_drawn(
+    opened: Open, make_episode: MakeEpisode, tmp_path: Path
+) -> None:
+    many = (make_episode(0.1, index=index, seed=index, shade=index % 250) for index in range(1000))
+    write_page(tmp_path / "a.html", Head("many"), many)
+    one = opened(tmp_path / "a.html", "#episode-700")
+    page = one.page
+    assert page.locator(".count").inner_text() == "1,000 episodes"
+    assert _titles(page) == ["own play, episode 700"]
+    page.wait_for_selector('.row[aria-current="true"]')
+    assert page.locator(".row").count() < 60
+    assert page.locator(".row", has_text="own play 700").is_visible(), "the list has been scrolled to it"
+    page.locator(".list").evaluate("list => { list.scrollTop = list.scrollHeight; }")
+    page.locator(".row", has_text="own play 999").click()
+    assert _titles(page) == ["own play, episode 999"]
+    assert page.get_by_role("button", name="next →").is_disabled()
+    assert len(one.requests) < 200, "pictures come as they are wanted"

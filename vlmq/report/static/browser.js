@@ -1,17 +1,17 @@
-// The list of episodes: filters, order, thumbnails that come as they are scrolled to, and the sheet beside it.
+// The list of episodes, of which only what is in view is drawn: filters, order, and the sheet beside it.
+const ROW = 56, SPARE = 8; // height of a line in pixels, as the style has it; lines drawn above and below the view
+
 function episodeBrowser(summary) {
   const rows = summary.episodes, judged = rows.some((row) => row.advantage !== null);
   const twins = twinsOf(rows);
   const state = { outcome: "all", only: "all", origin: "all", order: "listed", words: "", current: -1, beside: -1, paired: false };
   let shown = [];
 
-  const list = element("nav", { class: "list", "aria-label": "episodes" });
+  const scroll = element("div", { class: "scroll" });
+  const list = element("nav", { class: "list", "aria-label": "episodes", scroll: draw }, scroll);
   const sheets = element("div", { class: "sheets" });
   const told = element("span", { class: "count", "aria-live": "polite" });
-  const views = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach(({ target }) => {
-    views.unobserve(target);
-    target.replaceWith(picture(target.dataset.picture, "t", { class: "thumb", alt: "" }));
-  }), { root: list, rootMargin: "300px" });
+  let lines = new Map(); // those drawn, by the episode's place
 
   const outcome = choice("outcome", [["all", "all"], ["success", "success"], ["failed", "failed"]], "all", set("outcome"));
   const only = picked("which episodes", [
@@ -43,9 +43,11 @@ function episodeBrowser(summary) {
     shown = rows.map((_, at) => at).filter((at) => fits(rows[at], at, needle));
     const by = { advantage: (row) => -Math.abs(row.advantage), gap: (row) => -row.gap, worst: (row) => row.return, best: (row) => -row.return, turns: (row) => -row.turns }[state.order];
     if (by) shown.sort((a, b) => by(rows[a]) - by(rows[b]) || a - b);
-    views.disconnect();
-    list.replaceChildren(...shown.map(line));
-    if (!shown.length) list.append(element("p", { class: "empty" }, rows.length ? "No episode is like that." : "There are no episodes to show."));
+    lines = new Map();
+    scroll.replaceChildren();
+    scroll.style.height = shown.length ? `${shown.length * ROW}px` : "";
+    if (!shown.length) scroll.append(element("p", { class: "empty" }, rows.length ? "No episode is like that." : "There are no episodes to show."));
+    list.scrollTop = 0;
     told.textContent = shown.length === rows.length ? count(rows.length, "episode") : `${shown.length.toLocaleString("en")} of ${count(rows.length, "episode")}`;
     select(shown.includes(state.current) ? state.current : shown[0] ?? -1, false);
   }
@@ -64,32 +66,51 @@ function episodeBrowser(summary) {
     return heading.includes(needle) || document.getElementById(`e${at}`).textContent.toLowerCase().includes(needle);
   }
 
+  /** Draw the lines in view, and let go of the others. */
+  function draw() {
+    if (!shown.length) return;
+    const first = Math.max(0, Math.floor(list.scrollTop / ROW) - SPARE);
+    const last = Math.min(shown.length, first + Math.ceil((list.clientHeight || innerHeight) / ROW) + 2 * SPARE);
+    const wanted = shown.slice(first, last);
+    if (wanted.length === lines.size && wanted.every((at) => lines.has(at))) return;
+    lines = new Map(wanted.map((at, nth) => {
+      const one = lines.get(at) || line(at);
+      one.style.top = `${(first + nth) * ROW}px`;
+      return [at, one];
+    }));
+    scroll.replaceChildren(...lines.values());
+  }
+
   function line(at) {
     const row = rows[at];
     const bad = row.unparsed ? `, ${count(row.unparsed, "syntax error")}` : row.refused ? `, ${count(row.refused, "illegal action")}` : "";
-    const thumb = element("span", { class: "thumb", "data-picture": row.picture });
-    if (row.picture >= 0) views.observe(thumb);
+    const thumb = row.picture >= 0 ? picture(row.picture, "t", { class: "thumb", alt: "" }) : element("span", { class: "thumb" });
     return element("button", { type: "button", class: "row", "data-at": at, "aria-current": at === state.current ? "true" : null, click: () => select(at) }, thumb,
       element("span", {}, element("b", {}, `${row.origin} ${row.index}`), element("span", { class: "soft" }, count(row.turns, "turn") + bad)),
       element("span", { class: "end" }, element("span", { class: `mark ${row.success ? "won" : "lost"}`, title: row.success ? "success" : "failed" }, row.success ? "\u2713" : "\u2717"),
         element("br"), short(row.return)));
   }
 
-  function select(at, scroll = true) {
+  function select(at, follow = true) {
     if (at !== state.current) state.beside = -1;
+    lines.get(state.current)?.removeAttribute("aria-current");
     state.current = at;
-    for (const row of list.querySelectorAll(".row")) {
-      const now = Number(row.dataset.at) === at;
-      if (now) row.setAttribute("aria-current", "true");
-      else row.removeAttribute("aria-current");
-      if (now && scroll) row.scrollIntoView({ block: "nearest" });
-    }
+    reveal();
+    lines.get(at)?.setAttribute("aria-current", "true");
     show();
-    if (scroll && sheets.getBoundingClientRect().top < 0) sheets.scrollIntoView({ block: "start" });
+    if (follow && sheets.getBoundingClientRect().top < 0) sheets.scrollIntoView({ block: "start" });
+  }
+
+  /** Scroll the list so far that the present episode is in view, and draw what is. */
+  function reveal() {
+    const top = shown.indexOf(state.current) * ROW;
+    if (top >= 0 && top < list.scrollTop) list.scrollTop = top;
+    else if (top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
+    draw();
   }
 
   function show() {
-    hideTip();
+    sheets.forget?.();
     const at = state.current, others = twins.get(at) || [], place = shown.indexOf(at);
     before.disabled = place <= 0;
     after.disabled = place < 0 || place === shown.length - 1;
@@ -119,6 +140,7 @@ function episodeBrowser(summary) {
     show();
   }
 
+  new ResizeObserver(reveal).observe(list); // at first, too, when it has its size
   const asked = /^#episode-(\d+)(?:-beside-(\d+))?$/.exec(location.hash);
   if (asked && Number(asked[1]) < rows.length) state.current = Number(asked[1]);
   const beside = asked && asked[2] ? Number(asked[2]) : -1;

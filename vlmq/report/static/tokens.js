@@ -106,5 +106,6 @@ function listen(node) {
     else if (held) hide();
   });
   node.addEventListener("pointerleave", hide);
-  addEventListener("scroll", hide, { passive: true });
+  node.forget = hide;
+  addEventListener("scroll", () => { if (held) show(held); }, { passive: true }); // the box goes with its token
 }
