@@ -171,6 +171,16 @@ def test_ppo_runs_on_its_own_latest_play(small: SmallRun, tmp_path: Path, object
     assert [row.name for row in read_results(tmp_path / "run" / "results.json")] == ["data", "warmup", "ppo"]
 
 
+def test_evaluations_leave_their_first_episodes_with_tensorboard(run_dir: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    held = EventAccumulator(str(run_dir / "tensorboard" / "version_0"), size_guidance={"images": 0})
+    held.Reload()
+    wanted = {f"rollouts/{phase}/{number}" for phase in PHASES for number in range(2)}
+    assert set(held.Tags()["images"]) == wanted, "two of each evaluation, evaluation.show"
+    assert [one.step for one in held.Images("rollouts/afsft_online/0")] == [16, 20], "at its two evaluations"
+
+
 def test_runs_are_ranked_from_recorded_episodes_alone(
     small: SmallRun, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

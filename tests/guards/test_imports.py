@@ -47,6 +47,8 @@ def test_import_contracts_are_kept(root: Path) -> None:
         "vlmq.data.convert",
         "vlmq.data.lint",
         "vlmq.report.datastats",
+        "vlmq.report.browse",
+        "vlmq.report.film",
         "vlmq.report.stats",
         "vlmq.report.results",
         "vlmq.report.plots",

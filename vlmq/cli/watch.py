@@ -167,7 +167,7 @@ def _outcome(episode: Episode) -> str:
 def _write(given: Given, reader: Reader, played: Sequence[Episode], path: Path) -> None:
     """The GIF and the page that were asked for."""
     if given.has("--gif"):
-        from vlmq.report.gif import write_gif
+        from vlmq.report.film import write_gif
 
         target = Path(given.text("--gif", ""))
         frames = write_gif(target, played)

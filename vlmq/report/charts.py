@@ -215,7 +215,7 @@ def _thinned(values: dict[int, float]) -> list[tuple[float, ...]]:
 def _binned(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, ...]]:
     ordered = np.array(sorted(pairs))
     count = max(1, min(_BINS, len(ordered) // _LEAST_IN_A_BIN))
-    points = []
+    points: list[tuple[float, ...]] = []
     for part in np.array_split(ordered, count):
         mean, low, high = bootstrap(part[:, 1], resamples=500)
         points.append((float(part[:, 0].mean()), mean, low, high))

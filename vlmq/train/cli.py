@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,7 @@ class VlmqTrainer(L.Trainer):
             )
         run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
         kwargs["default_root_dir"] = str(run_dir)
-        if kwargs.get("logger") in (None, True):
-            kwargs["logger"] = _loggers(run_dir)
+        kwargs["logger"] = _loggers(run_dir, kwargs.get("logger"))
         own = [CtrlC(), Reporter(), HealthWatch(), *checkpoint_callbacks(run_dir, checkpoint_every)]
         kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), *own]
         kwargs["max_epochs"] = 1
@@ -234,10 +234,16 @@ def _readable(path: Path) -> Path:
     return path
 
 
-def _loggers(run_dir: Path) -> list[Logger]:
+def _loggers(run_dir: Path, chosen: Logger | Iterable[Logger] | bool | None) -> list[Logger] | bool:
+    """CSV files, which `vlmq report` reads, beside what was chosen: TensorBoard's unless that was something else."""
+    if chosen is False:
+        return False
     # Written at once: a run that is killed has its log up to then.
     csv = CSVLogger(run_dir, name="logs", flush_logs_every_n_steps=1)
-    return [csv, TensorBoardLogger(run_dir, name="tensorboard", version=csv.version)]
+    if chosen is None or chosen is True:
+        return [csv, TensorBoardLogger(run_dir, name="tensorboard", version=csv.version)]
+    loggers = [chosen] if isinstance(chosen, Logger) else list(chosen)
+    return loggers if any(isinstance(one, CSVLogger) for one in loggers) else [*loggers, csv]
 
 
 def _run_dir(settings: Any) -> Path:

@@ -10,6 +10,7 @@ import torch
 from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.policies import Compared, Policy, ScriptedPolicy
+from vlmq.train import rollouts
 from vlmq.train.judge import judge
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def play(learner: VlmqModule, name: str, who: str, episodes: int) -> Row:
     data = learner.data
     compared = Compared(_policy(learner, who), learner.encoder)
     played = data.evaluate(compared, episodes, blank_images=data.evaluation.blank_images)
+    if who == "model" or learner.trainer.state.fn == "validate":
+        rollouts.show(learner.loggers, name, played[: data.evaluation.show], learner.schedule.made)
     row = judge(name, played, data.seed, data.evaluation.seed)
     if asked := sync.total(compared.asked):
         row = replace(row, extras={**row.extras, "agreement": sync.total(compared.agreed) / asked})

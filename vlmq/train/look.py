@@ -74,6 +74,11 @@ def write_page(run: str | Path, wanted: Wanted = Wanted()) -> Path:
         names = _names(path, other)
         title, subtitle = f"{names[0]} and {names[1]}", "the same held-out episodes, played greedily by both"
         rivals = [(reader, names[0]), (reader_of(other), names[1])]
+        theirs = rivals[1][0].return_range
+        if abs(theirs - reader.return_range) > 0.01 * reader.return_range:
+            notes.append(
+                f"Q, V and advantage of {names[1]} are fractions of its own return range, {theirs:.4g}."
+            )
         shown = chain(_played(rivals, folder, other, wanted.episodes or PLAYED), recorded)
     config = watch.config_of(folder)
     env = (config.get("data") or {}).get("env")

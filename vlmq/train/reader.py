@@ -158,9 +158,9 @@ class Reader:
         return objective.targets(batch, output, self.agent.model.critic.config, horizon, self.return_range, 0)
 
     def _token(self, batch: Batch, columns: list[Any], sampled: list[list[Alternative]], place: int) -> Token:
-        *numbers, behaviour = columns[place]
-        known = None if np.isnan(behaviour) else behaviour
-        return Token(self._text(int(batch.tokens[place])), *numbers, known, sampled[place])
+        advantage, q, value, log_prob, slack, behaviour = columns[place]
+        text, known = self._text(int(batch.tokens[place])), None if np.isnan(behaviour) else behaviour
+        return Token(text, advantage, q, value, log_prob, slack, known, sampled[place])
 
     def _text(self, token: int) -> str:
         if token not in self._spelt:

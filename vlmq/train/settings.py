@@ -87,6 +87,8 @@ class Evaluation:
         q_shift: what `shifted` adds to a log-probability for each return range of Q.
         blank_images: replace every picture by a blank one.
         env_args: arguments of the environment that differ from those of training: a split that is held out, say.
+        show: episodes of each evaluation, the same ones every time, that go to the loggers as pictures and text; 0 for
+            none.
     """
 
     episodes: int = 100
@@ -99,8 +101,11 @@ class Evaluation:
     q_shift: float = 10.0
     blank_images: bool = False
     env_args: dict[str, Any] = field(default_factory=dict)
+    show: int = 2
 
     def __post_init__(self) -> None:
+        if self.show < 0:
+            raise UserError(f"evaluation.show is {self.show}; give a number of episodes, 0 for none.")
         if self.best_of < 2:
             raise UserError(f"evaluation.best_of is {self.best_of}; give at least 2 replies to choose from.")
         if self.q_shift <= 0.0:

@@ -23,19 +23,23 @@ function episodeBrowser(summary) {
   const origin = picked("origin", [["all", "every origin"], ...origins.map((name) => [name, name])], set("origin"));
   const order = picked("order", [
     ["listed", "as recorded"],
-    ...(judged ? [["advantage", "largest advantage first"], ["gap", "critic and outcome disagree most"]] : []),
-    ["worst", "lowest return first"], ["best", "highest return first"], ["turns", "most turns first"],
+    ...(judged ? [["advantage", "largest advantage"], ["gap", "largest disagreement"]] : []),
+    ["worst", "lowest return"], ["best", "highest return"], ["turns", "most turns"],
   ], set("order"));
-  const find = element("input", { class: "find", type: "search", placeholder: "find in texts  ( / )", "aria-label": "find in texts", input: () => set("words")(find.value) });
-  const before = element("button", { type: "button", class: "button", title: "previous (\u2190 or k)", click: () => step(-1) }, "\u2190 previous");
-  const after = element("button", { type: "button", class: "button", title: "next (\u2192 or j)", click: () => step(1) }, "next \u2192");
+  const find = element("input", { class: "find", type: "search", placeholder: "find ( / )", "aria-label": "find in texts", input: () => set("words")(find.value) });
+  const before = element("button", { type: "button", class: "button", title: "previous (\u2190 or k)", "aria-label": "previous", click: () => step(-1) }, "\u2190");
+  const after = element("button", { type: "button", class: "button", title: "next (\u2192 or j)", "aria-label": "next", click: () => step(1) }, "\u2192");
   const pair = element("button", { type: "button", class: "button", title: "the same seed side by side (c)", "aria-pressed": "false", click: () => compare(!state.paired) }, "side by side");
   const other = element("select", { class: "pick", "aria-label": "compared with", hidden: true, change: () => { state.beside = Number(other.value); show(); } });
   const bar = element("div", { class: "bar" }, outcome, only, origins.length > 1 ? origin : null, order, find, before, after, twins.size ? [pair, other] : null, told);
   const controls = judged ? heatControls(summary, repaint) : null;
 
   function set(name) {
-    return (value) => { state[name] = value; filter(); };
+    return (value) => {
+      state[name] = value;
+      if (name === "order") state.current = -1; // whoever asks for the largest wants to see it
+      filter();
+    };
   }
 
   function filter() {

@@ -92,7 +92,7 @@ function chips(turn) {
     turn.parsed && !turn.ok ? chip("bad", "illegal") : null,
     chip(turn.reward > 0 ? "good" : "", `reward ${reward}`),
     turn.source ? chip("", `by ${turn.source}`) : null,
-    turn.observed === null ? null : chip("", `return from here ${number(turn.observed)}`));
+    turn.observed === null ? null : element("span", { class: "chip", title: "discounted, in return ranges, as Q is" }, `return from here ${number(turn.observed)}`));
 }
 
 function enlarge(which, told) {

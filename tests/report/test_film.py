@@ -1,4 +1,4 @@
-"""Episodes as an animated picture: a frame a turn and one for the end, whatever was said and however large."""
+"""Episodes as film: a frame a turn and one for the end, whatever was said and however large."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from PIL import Image, ImageSequence
 
 from vlmq.api import Episode, Observation, Turn
-from vlmq.report.gif import write_gif
+from vlmq.report.film import strip, write_gif
 
 
 def _episode(*shapes: tuple[int, int] | None, text: str = "go", success: bool = True) -> Episode:
     def seen(shape: tuple[int, int] | None, shade: int) -> Observation:
-        image = None if shape is None else np.full((*shape, 3), shade, np.uint8)
+        image = None if shape is None else np.full((*shape, 3), shade % 256, np.uint8)
         return Observation(text, image)
 
     turns = tuple(
@@ -55,3 +55,11 @@ def test_a_failure_looks_different_from_a_success(tmp_path: Path) -> None:
         write_gif(tmp_path / "a.gif", [_episode((8, 8), success=success)])
         ends.append(np.asarray(_frames(tmp_path / "a.gif")[-1]))
     assert not np.array_equal(*ends)
+
+
+def test_a_strip_shows_the_first_turns_and_the_end(tmp_path: Path) -> None:
+    short, long = strip(_episode(*[(8, 8)] * 2)), strip(_episode(*[(8, 8)] * 30), most=4)
+    assert short.dtype == np.uint8
+    assert short.shape[1] / 3 == long.shape[1] / 4, "frames of one width"
+    frame = long.shape[1] // 4
+    assert [int(long[100, frame * n + frame // 2, 0]) for n in range(4)] == [0, 40, 80, 255]

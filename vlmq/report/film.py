@@ -1,4 +1,4 @@
-"""Episodes as an animated GIF: each turn's picture with what was replied, executed and earned below it."""
+"""Episodes as film: each turn's picture with what was replied, executed and earned below it, one after another."""
 
 from __future__ import annotations
 
@@ -45,6 +45,19 @@ def write_gif(path: Path, episodes: Sequence[Episode]) -> int:
     return len(frames)
 
 
+def strip(episode: Episode, most: int = 8) -> NDArray[np.uint8]:
+    """The episode's frames side by side, uint8 (H, W, 3): the first ones and the end, at most so many."""
+    frames = [frame for frame, _ in _frames(episode)]
+    frames = frames if len(frames) <= most else [*frames[: most - 1], frames[-1]]
+    height = max(frame.height for frame in frames)
+    paper = Image.new("RGB", (sum(frame.width for frame in frames), height), _PAPER)
+    left = 0
+    for frame in frames:
+        paper.paste(frame, (left, 0))
+        left += frame.width
+    return np.asarray(paper)
+
+
 def _frames(episode: Episode) -> Iterator[tuple[Image.Image, int]]:
     for number, turn in enumerate(episode.turns):
         done = f"executed {turn.action}" if turn.parsed else "did not parse, nothing executed"
@@ -60,7 +73,8 @@ def _frames(episode: Episode) -> Iterator[tuple[Image.Image, int]]:
         (f"after {episode.num_turns} turns", _SOFT), (outcome, _GOOD if episode.success else _BAD),
         (f"return {episode.episode_return:g}", _INK),
     ]  # fmt: skip
-    yield _frame(final and final.image, "" if final is None else final.text, lines), _END_MS
+    image, text = (None, "") if final is None else (final.image, final.text)
+    yield _frame(image, text, lines), _END_MS
 
 
 def _frame(image: NDArray[np.uint8] | None, text: str, lines: Sequence[tuple[str, str]]) -> Image.Image:
