@@ -78,8 +78,10 @@ def report(args: list[str]) -> int:
     out = Path(given.text("--out", "")) if given.has("--out") else None
     from vlmq.report.source import is_store
 
-    recorded = is_store(what) or (what.is_file() and what.suffix == ".jsonl")
     judge = given.text("--checkpoint", "")
+    if not judge and is_store(what / "dataset") and not (what / "checkpoints").is_dir():
+        what /= "dataset"  # a run that has only collected so far
+    recorded = is_store(what) or (what.is_file() and what.suffix == ".jsonl")
     if recorded and not judge:
         from vlmq.report.browse import write_recorded
 
