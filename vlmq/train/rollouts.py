@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.fabric.loggers.logger import Logger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from vlmq.api import Episode
 from vlmq.report.film import strip

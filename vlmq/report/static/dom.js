@@ -93,7 +93,7 @@ function hideTip() {
 function picture(which, kind, attributes) {
   const stored = (kind === "t" && document.getElementById(`t${which}`)) || document.getElementById(`p${which}`);
   const image = element("img", { ...attributes, decoding: "async", loading: "lazy" });
-  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 320));
+  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 128));
   image.src = `data:image/png;base64,${stored.textContent}`;
   return image;
 }

@@ -26,7 +26,7 @@ function facts(row) {
   return element("div", { class: "facts" },
     fact("return", short(row.return)), fact("turns", String(row.turns)), fact("environment", row.env), fact("seed", String(row.seed)),
     row.args === "{}" ? null : fact("arguments", row.args),
-    row.version < 0 ? null : fact("played after", count(row.version, "update")),
+    row.version < 0 || !row.sources.includes("model") ? null : fact("played after", count(row.version, "update")),
     row.truncated ? fact("ended by", "a limit") : null,
     row.unparsed ? fact("replies that did not parse", String(row.unparsed)) : null,
     row.refused ? fact("illegal actions", String(row.refused)) : null,
