@@ -15,12 +15,17 @@ from vlmq.model.backbone import load_backbone
 from vlmq.prompt.encode import Encoder
 from vlmq.report.results import read_results
 
+_ADAPTERS = ("--model.lora.rank", "4", "--model.freeze_vision", "true")
+
 
 @pytest.mark.parametrize(
     ("family", "options"),
     [
         ("qwen2_5_vl", ("--data.packed", "true", "--model.history", "all")),
-        ("llava", ("--model.lora.rank", "4", "--model.freeze_vision", "true")),
+        ("llava", _ADAPTERS),
+        ("paligemma", ("--model.history", "all")),
+        pytest.param("gemma3", ("--model.history", "1", *_ADAPTERS), marks=pytest.mark.slow),
+        pytest.param("smolvlm", (), marks=pytest.mark.slow),
         pytest.param("qwen3_vl", (), marks=pytest.mark.slow),
         pytest.param("internvl", ("--model.history", "1"), marks=pytest.mark.slow),
         pytest.param("llava_onevision", (), marks=pytest.mark.slow),
@@ -45,6 +50,19 @@ def test_a_family_learns_acts_and_is_exported(
     for name, value in there.state_dict().items():
         torch.testing.assert_close(value, ours[name])
     assert Encoder.load(tmp_path / "exported").fingerprint == agent.encoder.fingerprint
-    if family != "llava":
+    if family in ("internvl", "llava_onevision", "smolvlm") or family.startswith("qwen"):
         video = json.loads((tmp_path / "exported" / "video_preprocessor_config.json").read_text())
         assert video == {"fps": 2}, "the part for videos, which is not loaded here, is handed on"
+
+
+@pytest.mark.parametrize("family", ["paligemma", "gemma3"])
+def test_a_family_that_looks_ahead_is_not_packed(
+    small: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str
+) -> None:
+    source = save(family, tmp_path / "model")
+    own = "--model.backbone", str(source), "--data.dataset", str(tmp_path / "dataset")
+    assert small.vlmq("fit", tmp_path / "run", *own, "--data.packed", "true") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"vlmq: data.packed is true, but a {family} model is not one causal sequence")
+    assert "set data.packed false, and it is trained window by window" in said
+    assert not (tmp_path / "dataset").exists(), "nothing was collected first"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import transformers as hf
@@ -132,6 +132,145 @@ def _internvl() -> tuple[Any, Any]:
     return processor, hf.InternVLForConditionalGeneration(config)
 
 
+def _idefics3() -> tuple[Any, Any]:
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    return _idefics(
+        "<fake_token_around_image>", hf.Idefics3Processor, Idefics3ImageProcessorPil, hf.Idefics3Config,
+        hf.Idefics3ForConditionalGeneration,
+    )  # fmt: skip
+
+
+def _smolvlm() -> tuple[Any, Any]:
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+    return _idefics(
+        "<fake_token_around_image>", pictures_only(hf.SmolVLMProcessor), SmolVLMImageProcessorPil,
+        hf.SmolVLMConfig, hf.SmolVLMForConditionalGeneration,
+    )  # fmt: skip
+
+
+def _idefics(
+    around: str, processor_class: Any, pictures_class: Any, config_class: Any, model_class: Any
+) -> tuple[Any, Any]:
+    tokenizer = _tokenizer("<image>", around, "<global-img>", "<end_of_utterance>")
+    pictures = pictures_class(
+        do_image_splitting=False, size={"longest_edge": SIDE}, max_image_size={"longest_edge": SIDE}
+    )
+    parts = (pictures, tokenizer) if processor_class is hf.Idefics3Processor else (pictures, tokenizer, None)
+    processor = processor_class(*parts, image_seq_len=4, chat_template=_template("<image>"))
+    text = _text(hf.LlamaConfig, tokenizer).to_dict()
+    config = config_class(
+        vision_config={"image_size": SIDE, "patch_size": PATCH, **_LAYERS},
+        text_config={**text, "model_type": "llama"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return processor, model_class(config)
+
+
+def _siglip() -> dict[str, Any]:
+    return {
+        "model_type": "siglip_vision_model", "image_size": SIDE, "patch_size": PATCH, "vision_use_head": False,
+        **_LAYERS,
+    }  # fmt: skip
+
+
+def _paligemma(text_class: str = "GemmaConfig", **more: Any) -> Build:
+    def build() -> tuple[Any, Any]:
+        from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+        tokenizer = _tokenizer("<bos>", image_token="<image>")
+        tokenizer.bos_token = "<bos>"
+        pictures = SiglipImageProcessorPil(size=_SIZE, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+        pictures.image_seq_length = (SIDE // PATCH) ** 2
+        processor = hf.PaliGemmaProcessor(pictures, tokenizer, chat_template=_template("<image>"))
+        text = _text(getattr(hf, text_class), tokenizer, head_dim=WIDTH // 4, **more)
+        config = hf.PaliGemmaConfig(
+            vision_config=hf.SiglipVisionConfig(**_siglip()),
+            text_config=text,
+            projection_dim=WIDTH,
+            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        )
+        return processor, hf.PaliGemmaForConditionalGeneration(config)
+
+    return build
+
+
+def _gemma3() -> tuple[Any, Any]:
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+    tokenizer = _tokenizer(
+        image_token="<image_soft_token>", boi_token="<start_of_image>", eoi_token="<end_of_image>"
+    )
+    processor = hf.Gemma3Processor(
+        Gemma3ImageProcessorPil(size=_SIZE), tokenizer, image_seq_length=4,
+        chat_template=_template("<start_of_image>"),
+    )  # fmt: skip
+    # A window shorter than the prompts, and a layer of each kind.
+    text = _text(
+        hf.Gemma3TextConfig, tokenizer, head_dim=WIDTH // 4, sliding_window=12,
+        layer_types=["sliding_attention", "full_attention"],
+    )  # fmt: skip
+    config = hf.Gemma3Config(
+        vision_config=hf.SiglipVisionConfig(**_siglip()),
+        text_config=text,
+        mm_tokens_per_image=4,
+        image_token_index=tokenizer.image_token_id,
+        boi_token_index=tokenizer.boi_token_id,
+        eoi_token_index=tokenizer.eoi_token_id,
+    )
+    return processor, hf.Gemma3ForConditionalGeneration(config)
+
+
+class StandInPictures:
+    """Stands in for LFM2-VL's image processor, which runs on torchvision alone: whole pictures, cut into patches.
+
+    Source of what it gives: transformers' models/lfm2_vl/image_processing_lfm2_vl.py, without tiles.
+    """
+
+    tile_size, downsample_factor, encoder_patch_size, use_thumbnail = SIDE, 2, PATCH, False
+    model_input_names: ClassVar = ["pixel_values", "pixel_attention_mask", "spatial_shapes"]
+
+    def __init__(self) -> None:
+        from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
+
+        self._patches = Siglip2ImageProcessorPil(patch_size=PATCH, max_num_patches=(SIDE // PATCH) ** 2)
+
+    def fetch_images(self, images: Any) -> Any:
+        return images
+
+    def __call__(self, images: Any, return_tensors: Any = None, **options: Any) -> dict[str, Any]:
+        pictures = [picture.resize((SIDE, SIDE)) for row in images for picture in row]
+        made = dict(self._patches(pictures, return_tensors="np"))
+        sizes = [[height * PATCH, width * PATCH] for height, width in made["spatial_shapes"]]
+        return {**made, "image_rows": [1] * len(sizes), "image_cols": [1] * len(sizes), "image_sizes": sizes}
+
+
+def lfm2_vl() -> tuple[Any, Any]:
+    """Its processor cannot be loaded from a folder here, so it is made around the stand-in."""
+    tokenizer = _tokenizer("<|image_start|>", "<|image_end|>", image_token="<image>")
+
+    class Processor(hf.Lfm2VlProcessor):
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            return type(argument)
+
+    processor = Processor(StandInPictures(), tokenizer, chat_template=_template("<image>"))
+    text = _text(
+        hf.Lfm2Config, tokenizer, layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False
+    )
+    config = hf.Lfm2VlConfig(
+        vision_config=hf.Siglip2VisionConfig(
+            num_patches=(SIDE // PATCH) ** 2, patch_size=PATCH, vision_use_head=False, **_LAYERS
+        ),
+        text_config=text,
+        image_token_id=tokenizer.image_token_id,
+        projector_hidden_size=WIDTH,
+    )
+    return processor, hf.Lfm2VlForConditionalGeneration(config)
+
+
 def _qwen(
     processor_class: str, config_class: str, model_class: str, vision: dict[str, Any], rope: Any
 ) -> Build:
@@ -171,6 +310,14 @@ def _qwen(
 _SECTIONS = {"mrope_section": [1, 1, 2]}
 _OUT = {"intermediate_size": 2 * WIDTH, "out_hidden_size": WIDTH}
 FAMILIES: dict[str, Build] = {
+    "idefics3": _idefics3,
+    "smolvlm": _smolvlm,
+    "paligemma": _paligemma(),
+    "paligemma2": _paligemma(
+        "Gemma2Config", final_logit_softcapping=2.0, sliding_window=12,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
+    "gemma3": _gemma3,
     "llava": _llava,
     "llava_onevision": _onevision,
     "internvl": _internvl,

@@ -172,14 +172,20 @@ def reply_ids(turn: Turn, encoder: Encoder) -> NDArray[np.int32]:
     return turn.reply_ids if len(turn.reply_ids) else encoder.reply(turn.reply)
 
 
-def context_row(segments: list[Segment], replies: list[NDArray[np.int32]]) -> Row:
-    """Prompts and replies, alternating, as one row; there may be one prompt more than replies."""
+def context_row(segments: list[Segment], replies: list[NDArray[np.int32]], *, reply: int = 0) -> Row:
+    """Prompts and replies, alternating, as one row; there may be one prompt more than replies.
+
+    Args:
+        segments: the prompts.
+        replies: ids of the replies to them.
+        reply: how many tokens of the last reply are learnt from with all before them as its prompt.
+    """
     parts: list[NDArray[np.int32]] = []
     for index, segment in enumerate(segments):
         parts.append(segment.ids)
         if index < len(replies):
             parts.append(replies[index])
-    return Row(np.concatenate(parts), tuple(s.pixels for s in segments if s.pixels is not None))
+    return Row(np.concatenate(parts), tuple(s.pixels for s in segments if s.pixels is not None), reply)
 
 
 def _lay_whole(fragment: Fragment, encoder: Encoder, history: History, rows: list[Row]) -> _Chain:
@@ -215,12 +221,14 @@ def _lay_windows(fragment: Fragment, encoder: Encoder, history: History, rows: l
         segments = encoder.prompts(history.context(observations, turn_index, fragment.first_turn))
         start = index + 1 - len(segments)
         position = sum(len(s.ids) for s in segments) + sum(len(r) for r in ids[start:index])
-        if index < len(fragment.turns):
+        answered = index < len(fragment.turns)
+        if answered:
             turn = fragment.turns[index]
             replies.append(_Reply(len(rows), position, ids[index], turn, turn_index))
         else:
             bootstrap = (len(rows), position - 1)
-        rows.append(context_row(segments, ids[start : index + 1]))
+        own = len(ids[index]) if answered else 0
+        rows.append(context_row(segments, ids[start : index + 1], reply=own))
     return replies, bootstrap, fragment.terminated
 
 

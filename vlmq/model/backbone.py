@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 
 from vlmq.api import ModelError
-from vlmq.model import rotary, vision
+from vlmq.model import attention, rotary, vision
 
 _LANGUAGE_LINEARS = r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -59,22 +59,38 @@ class Backbone(nn.Module):
             )
         self.vocabulary = int(head.weight.shape[0])
         self.hidden_size = int(head.weight.shape[1])
+        text = model.config.get_text_config()
+        capped = model.config.model_type in _CAPPED
+        self._cap: float | None = getattr(text, "final_logit_softcapping", None) if capped else None
+
+    @property
+    def model_type(self) -> str:
+        """The family, as Hugging Face names it."""
+        return str(self.model.config.model_type)
 
     def hidden(self, inputs: dict[str, Tensor]) -> Float[Tensor, "R L D"]:
         """Last hidden states of a padded batch; nothing is cached, so packed rows cannot leak."""
         trunk = self.model.model
         if hasattr(trunk, "get_rope_index"):
             inputs = {**inputs, "position_ids": rotary.positions(trunk, inputs)}
-        output: Tensor = trunk(**inputs, use_cache=False).last_hidden_state
+        output: Tensor = trunk(**self._told(inputs), use_cache=False).last_hidden_state
         return output
+
+    def _told(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch as the model takes it: told who sees whom, where that is not a matter of order alone."""
+        types = attention.token_types(self.model.config, inputs)
+        told = {name: value for name, value in inputs.items() if name != attention.REPLY_MASK}
+        return told if types is None else {**told, "token_type_ids": types}
 
     def positions(self, inputs: dict[str, Tensor]) -> Tensor:
         """Position ids of a batch of prompts: (R, L), or (3, R, L) where the family has three axes."""
         return rotary.positions(self.model.model, inputs)
 
     def logits(self, hidden: Float[Tensor, "*S D"]) -> Float[Tensor, "*S V"]:
-        """The language head alone."""
+        """The language head, and what the family makes of its numbers."""
         output: Tensor = self.model.get_output_embeddings()(hidden)
+        if self._cap is not None:
+            output = self._cap * torch.tanh(output / self._cap)
         return output
 
     def input_embedding(self) -> Float[Tensor, "V E"]:
@@ -93,7 +109,9 @@ class Backbone(nn.Module):
         Returns:
             Last hidden state of each row (R, D), and the cache.
         """
-        output = self.model.model(**inputs, past_key_values=cache, use_cache=True)
+        # What a prompt's tokens see is settled with the first call; a reply's see all that is cached.
+        told = self._told(inputs) if cache is None else inputs
+        output = self.model.model(**told, past_key_values=cache, use_cache=True)
         return output.last_hidden_state[:, -1], output.past_key_values
 
     @property
@@ -138,6 +156,15 @@ def locate(name: str) -> str:
     raise ModelError(f"no model directory '{name}'; give a directory, a Hub id (owner/name) or pkg:module.")
 
 
+def family(name: str) -> str:
+    """The model type that a model's configuration names, "" where none can be read; no code of the model runs."""
+    try:
+        said, _ = PretrainedConfig.get_config_dict(locate(name))
+    except (OSError, ValueError):
+        return ""
+    return str(said.get("model_type", ""))
+
+
 def load_backbone(
     name: str,
     *,
@@ -171,11 +198,6 @@ def load_backbone(
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"no vision-language model can be loaded from '{name}': {reason}") from error
-    if model.config.model_type in _LOOK_AHEAD:
-        raise ModelError(
-            f"'{name}' is a {model.config.model_type} model, whose picture tokens look ahead at one another; that is "
-            "not supported yet: choose a family in which every token sees only what stands before it."
-        )
     if lora is not None:
         _add_lora(model, lora)
     if freeze_vision:
@@ -222,6 +244,6 @@ def _freeze_vision(model: nn.Module) -> None:
         tower.requires_grad_(False)
 
 
-_LOOK_AHEAD = ("gemma3", "paligemma")
-"""Families whose attention is not causal within a prompt."""
+_CAPPED = ("paligemma",)
+"""Families whose forward bounds its logits softly, where the configuration says so (PaliGemma 2's does)."""
 _VISION_NAMES = ("vision_model", "vision_tower", "visual")

@@ -14,6 +14,8 @@ from torch import Tensor
 
 PICTURE = 1
 """How these families mark a token of a picture; text is 0."""
+_FROM_ONE = ("paligemma",)
+"""Families that count positions from one."""
 
 
 def positions(trunk: Any, inputs: dict[str, Tensor]) -> Tensor:
@@ -28,6 +30,8 @@ def positions(trunk: Any, inputs: dict[str, Tensor]) -> Tensor:
     """
     packed = inputs.get("position_ids")
     count = packed if packed is not None else (inputs["attention_mask"].cumsum(-1) - 1).clamp_min(0)
+    if trunk.config.model_type in _FROM_ONE:
+        count = count + 1
     if not hasattr(trunk, "get_rope_index"):
         return count
     if packed is None:

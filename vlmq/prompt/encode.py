@@ -37,7 +37,7 @@ Pixels = dict[str, NDArray[Any]]
 
 _MARK = "\u241f"  # a character that no template contains
 _CACHE_SIZE = 8192
-_OF_TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+_OF_TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "labels")
 _WORD = 2**64 - 1
 
 
@@ -52,10 +52,15 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One causal sequence: ids (L,) and the pictures whose tokens stand in it, in order."""
+    """One sequence: ids (L,) and the pictures whose tokens stand in it, in order.
+
+    Attributes:
+        reply: how many tokens at its end are the reply that is learnt; 0 where it is a prompt, or a whole trajectory.
+    """
 
     ids: NDArray[np.int32]
     pixels: tuple[Pixels, ...]
+    reply: int = 0
 
 
 class Encoder:
@@ -214,7 +219,7 @@ class Encoder:
 
         Returns:
             input_ids and attention_mask (R, L) int64, and what the image processor gave, batched as the
-            model family expects it.
+            model family expects it; where rows end with a reply reply_mask (R, L), 1 on its tokens.
         """
         length = max(len(row.ids) for row in rows)
         ids = np.full((len(rows), length), self.pad_id, np.int64)
@@ -224,6 +229,8 @@ class Encoder:
             ids[index, place] = row.ids
             mask[index, place] = 1
         batch = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if any(row.reply for row in rows):
+            batch["reply_mask"] = torch.from_numpy(_reply_mask(rows, mask.shape, left))
         batch.update(self._collate_pixels([row.pixels for row in rows]))
         return batch
 
@@ -404,6 +411,15 @@ def _standardised(
     np.divide(levels, np.float32(255.0), out=out)
     np.subtract(out, mean, out=out)
     return np.divide(out, spread, out=out)
+
+
+def _reply_mask(rows: list[Row], shape: tuple[int, ...], left: bool) -> NDArray[np.int64]:
+    """1 on the tokens of the reply that each row ends with."""
+    mask = np.zeros(shape, np.int64)
+    for index, row in enumerate(rows):
+        end = shape[1] if left else len(row.ids)
+        mask[index, end - row.reply : end] = 1
+    return mask
 
 
 def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -32,6 +32,25 @@ class _PicturesOnly(ProcessorMixin):  # type: ignore[misc]  # untyped
     def get_attributes(cls) -> list[str]:
         return [name for name in super().get_attributes() if "video" not in name]
 
+    @classmethod
+    def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        # Some classes will not be made without something in that part's place.
+        given, placed = list(args), []
+        for name in list(inspect.signature(cls.__init__).parameters)[1:]:
+            if "video" in name:
+                placed.append(None)
+            elif given:
+                placed.append(given.pop(0))
+            else:
+                break
+        return super().from_args_and_dict(placed + given, processor_dict, **kwargs)
+
+
+class _NoVideos:
+    """In place of the part, for a class that asks it for its defaults whenever it renders a conversation."""
+
+    num_frames = fps = None
+
 
 def load(path: str | Path, *, trust_remote_code: bool = False) -> Any:
     """The processor of a model directory or Hub id; pictures are always processed by Pillow.
@@ -51,7 +70,8 @@ def load(path: str | Path, *, trust_remote_code: bool = False) -> Any:
 
 def pictures_only(processor: Any) -> Any:
     """The same processor class without its part for videos: made with None in that part's place."""
-    return type(processor.__name__, (processor, _PicturesOnly), {})
+    asks = {"video_processor": _NoVideos()} if "apply_chat_template" in vars(processor) else {}
+    return type(processor.__name__, (processor, _PicturesOnly), asks)
 
 
 def save(processor: Any, folder: str | Path, source: str | Path) -> None:

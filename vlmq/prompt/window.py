@@ -23,6 +23,8 @@ class History:
         turns: earlier turns in the context, their texts and the replies to them.
         pictures: earlier turns whose pictures stay in it too. A picture is most of a prompt's tokens, so an agent that
             has only to know what it did is far cheaper with 0.
+        per_reply: whether every reply is learnt in a window of its own even where one sequence could hold them all: the
+            model reads a prompt otherwise once it has grown.
 
     Raises:
         UserError: a number is negative.
@@ -30,6 +32,7 @@ class History:
 
     turns: Turns = "none"
     pictures: Pictures = "all"
+    per_reply: bool = False
 
     def __post_init__(self) -> None:
         for name, value in {"model.history": self.turns, "model.history_pictures": self.pictures}.items():
@@ -38,8 +41,8 @@ class History:
 
     @property
     def append_only(self) -> bool:
-        """Whether the context of a turn begins with the whole context of the turn before it."""
-        return self.turns == "all" and self.pictures == "all"
+        """Whether the context of a turn begins with the whole context of the turn before it, read the same way."""
+        return self.turns == "all" and self.pictures == "all" and not self.per_reply
 
     def start(self, turn: int) -> int:
         """First turn of the context in which the reply of `turn` is made."""

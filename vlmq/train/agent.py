@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from vlmq.api import Observation
 from vlmq.data.batch import context_row
-from vlmq.model.backbone import locate, merge_adapters
+from vlmq.model.attention import looks_ahead
+from vlmq.model.backbone import family, locate, merge_adapters
 from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ParseError, parse_agent
@@ -49,7 +50,11 @@ class Agent:
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         content = checkpoint.read(path)
         self.settings: dict[str, Any] = content["vlmq"]["settings"]
-        self.history = History(self.settings["history"], self.settings["history_pictures"])
+        self.history = History(
+            self.settings["history"],
+            self.settings["history_pictures"],
+            per_reply=looks_ahead(family(self.settings["backbone"])),
+        )
         self.encoder = Encoder.load(
             locate(self.settings["backbone"]),
             self.settings["reply_format"],

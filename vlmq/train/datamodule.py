@@ -151,6 +151,8 @@ class VlmqDataModule(L.LightningDataModule):
         """Make or open the offline data."""
         if stage != "fit" or self._offline is not None:
             return
+        if self.packed:
+            self._learner.check_packable()
         if self.stream is not None:
             self._offline = StreamReplay(self.stream)
             return

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
 from vlmq.loss import bins, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
-from vlmq.model.backbone import LoraSettings, load_backbone, locate
+from vlmq.model.attention import check_packable, looks_ahead
+from vlmq.model.backbone import LoraSettings, family, load_backbone, locate
 from vlmq.model.generate import Guide, Sampling
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
@@ -147,7 +149,7 @@ class VlmqModule(L.LightningModule):
             "lora": None if lora is None else asdict(lora),
         }  # fmt: skip
         self.schedule = Schedule(phases)
-        self.history, self.max_reply = History(history, history_pictures), max_reply
+        self._history, self.max_reply = History(history, history_pictures), max_reply
         if kl_weight < 0.0:
             raise UserError(f"model.kl_weight is {kl_weight}; a weight is 0 or more.")
         if kl_weight and weights == "random":
@@ -185,6 +187,11 @@ class VlmqModule(L.LightningModule):
             )
         return self._encoder
 
+    @cached_property
+    def history(self) -> History:
+        """What the agent remembers, and how its family can learn from it."""
+        return replace(self._history, per_reply=looks_ahead(family(self.settings["backbone"])))
+
     def configure_model(self) -> None:
         """Load the backbone and add the critic; shard them where the strategy asks for it."""
         if self.actor_critic is not None:
@@ -196,6 +203,10 @@ class VlmqModule(L.LightningModule):
             from vlmq.train.strategy import shard
 
             shard(self.actor_critic, self.device_mesh.device_type)
+
+    def check_packable(self) -> None:
+        """Refuse packed sequences where the model's family would let them see one another."""
+        check_packable(family(self.settings["backbone"]))
 
     def untrained(self) -> ActorCritic:
         """The weights that the run started from."""

@@ -1,0 +1,68 @@
+"""Families that do not read strictly from left to right: who sees whom in them, and what that forbids.
+
+Two reach ahead within a prompt, each in the way its own forward in transformers says:
+
+1. Gemma 3: the tokens of one picture see one another; everything else sees what stands before it
+   (transformers' models/gemma3/modeling_gemma3.py, `get_block_sequence_ids_for_mask`).
+2. PaliGemma: all of a prompt sees all of it, and only the reply is read from left to right
+   (transformers' models/paligemma/modeling_paligemma.py, `PaliGemmaModel.forward`). So one and the same earlier turn
+   reads otherwise in every later prompt, and each reply is learnt in the window in which it was given.
+
+Acting and learning give a model the same `token_type_ids`, which is how both families are told. LFM2-VL reads from left
+to right, but its convolutions carry a few tokens over from whatever stands before them in the row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor
+
+from vlmq.api import ModelError
+
+REPLY_MASK = "reply_mask"
+"""Key of a batch: (R, L), 1 where a token belongs to the reply that a row ends with."""
+
+_AHEAD: dict[str, Literal["pictures", "prompt"]] = {"gemma3": "pictures", "paligemma": "prompt"}
+_ACROSS = ("lfm2_vl",)
+
+
+def looks_ahead(model_type: str) -> bool:
+    """Whether tokens of a prompt see what follows them; such a family is trained window by window."""
+    return model_type in _AHEAD
+
+
+def check_packable(model_type: str) -> None:
+    """Refuse several sequences in a row where they would see one another.
+
+    Raises:
+        ModelError: they would; says why, and what to set.
+    """
+    if model_type in _AHEAD:
+        who = "picture tokens look" if _AHEAD[model_type] == "pictures" else "prompt looks"
+        raise ModelError(
+            f"data.packed is true, but a {model_type} model is not one causal sequence: its {who} ahead; set "
+            "data.packed false, and it is trained window by window."
+        )
+    if model_type in _ACROSS:
+        raise ModelError(
+            f"data.packed is true, but a {model_type} model has convolutions, which run across the sequences of a "
+            "row; set data.packed false."
+        )
+
+
+def token_types(config: Any, inputs: dict[str, Tensor]) -> Tensor | None:
+    """The `token_type_ids` (R, L) of a batch, for a family that looks ahead; None for any other.
+
+    Args:
+        config: the model's.
+        inputs: input_ids (R, L) and, where rows end with a reply, which tokens belong to it.
+    """
+    reach = _AHEAD.get(config.model_type)
+    if reach is None:
+        return None
+    ids = inputs["input_ids"]
+    if reach == "pictures":
+        return (ids == config.image_token_id).long()
+    reply = inputs.get(REPLY_MASK)
+    return ids.new_zeros(ids.shape) if reply is None else reply
