@@ -248,7 +248,7 @@ def test_paligemma_learns_what_its_own_processor_asks_of_it(tmp_path: Path) -> N
     save("paligemma", tmp_path)
     encoder, backbone = Encoder.load(tmp_path), load_backbone(str(tmp_path)).eval()
     observation, reply = _same_size()[0], '{"action": "left"}'
-    content = [{"type": "image"}, {"type": "text", "text": f"{observation.text}\n{encoder._instruction}"}]
+    content = [{"type": "image"}, {"type": "text", "text": f"{observation.text}\n{encoder.instruction}"}]
     rendered = encoder.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )

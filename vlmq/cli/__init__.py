@@ -28,6 +28,7 @@ Learn and measure (a yaml file says with which model, environment and data)
   play      RUN                watch a trained agent play: in this terminal, as a GIF or a page
   compare   RUN RUN ...        whether runs differ, with intervals over seeds
   rank      RUN RUN ...        which run is best, told from recorded episodes without playing
+  export    RUN DIR            the trained agent as a plain Hugging Face model
 
 Look around
   envs      [list]             the environments installed here
@@ -117,6 +118,7 @@ VERBS: dict[str, Verb] = {
     "play": watch.play,
     "compare": runs.compare,
     "rank": runs.rank,
+    "export": runs.export,
     "envs": envs.envs,
     "configs": configs.configs,
     "data": data.data,

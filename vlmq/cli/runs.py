@@ -1,4 +1,4 @@
-"""`vlmq report`, `vlmq compare` and `vlmq rank`: what became of runs."""
+"""`vlmq report`, `vlmq compare`, `vlmq rank` and `vlmq export`: what became of runs."""
 
 from __future__ import annotations
 
@@ -48,6 +48,16 @@ Estimates each run's expected return by fitted Q evaluation on recorded episodes
   --temperature T  of the policies that are evaluated; 0, greedy, by default
 """
 
+EXPORT_HELP = """\
+usage: vlmq export RUN DIR [--checkpoint NAME]
+
+Writes a run's agent to DIR as a plain Hugging Face model: adapters merged, processor, a model card with the lines of
+Python that run it, and beside them the critic with its Polyak copy. DIR is new or empty.
+
+  RUN                a run's folder, or a checkpoint file
+  --checkpoint NAME  last (the default) or best, where a folder is given
+"""
+
 _COMPARE_TAKES = "runs' folders, --against ROW, --markdown FILE and --png FILE"
 _REPORT_TAKES = (
     "one run's folder, checkpoint or store, --checkpoint NAME, --episodes N, --episode I, --against OTHER, "
@@ -62,6 +72,7 @@ _REPORT_OPTIONS = {
     "--open": FLAG,
 }
 _MOST_RECORDED = 1000
+_EXPORT_TAKES = "a run's folder or checkpoint, a folder to write, and --checkpoint NAME"
 _RANK_TAKES = "runs, --data STORE, --episodes N and --temperature T"
 
 
@@ -166,4 +177,20 @@ def rank(args: list[str]) -> int:
     )
     print(table(found))
     print(f"\nLook at the best: vlmq report {found[0].name}")
+    return 0
+
+
+def export(args: list[str]) -> int:
+    """Write a run's agent as a plain model."""
+    if not args or asks_for_help(args):
+        print(EXPORT_HELP, end="")
+        return 0
+    given = read(args, "vlmq export", _EXPORT_TAKES, {"--checkpoint": VALUE})
+    if len(given.words) != 2:
+        raise Wrong(f"`vlmq export` takes {_EXPORT_TAKES}; see `vlmq export --help`.")
+    from vlmq.train.export import export as write
+
+    folder = write(given.words[0], given.words[1], checkpoint_name=given.text("--checkpoint", "last"))
+    print(f"wrote {folder}; its README.md says how plain transformers runs it")
+    print(f"Train it on: vlmq fit --config configs/quickstart.yaml --model.backbone {folder}")
     return 0

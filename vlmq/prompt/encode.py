@@ -76,6 +76,7 @@ class Encoder:
         pad_id: fills the batch; attention masks, never the id, say what is padding.
         banned_ids: special tokens that a reply may not contain (image tokens among them).
         fingerprint: identifies tokenizer and template; stored with every dataset.
+        instruction: what a window's first prompt says of the form of replies, "" for nothing.
         prefix_stable: whether the chat template renders a prompt the same when turns follow it.
     """
 
@@ -83,7 +84,7 @@ class Encoder:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.reply_format = reply_format
-        self._instruction = instruction(reply_format, thoughts)
+        self.instruction = instruction(reply_format, thoughts)
         if not getattr(processor, "chat_template", None) and not getattr(
             self.tokenizer, "chat_template", None
         ):
@@ -264,7 +265,7 @@ class Encoder:
 
     def _prompt_ids(self, observation: Observation, first: bool) -> NDArray[np.int32]:
         shown = Observation(self._disarm(observation.text), observation.image)
-        message = chat.user_message(shown, self._instruction if first else "")
+        message = chat.user_message(shown, self.instruction if first else "")
         text = self._render([message], generate=True) if first else self._continuation(message)
         if observation.image is None:
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]

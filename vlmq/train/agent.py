@@ -45,11 +45,15 @@ class Agent:
 
     Attributes:
         reply: the last reply in full, thoughts and wrapping included.
+        rows: the results that its checkpoint holds.
+        return_range: what one unit of the critic's Q is worth in the environment's returns.
     """
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         content = checkpoint.read(path)
         self.settings: dict[str, Any] = content["vlmq"]["settings"]
+        self.rows: list[dict[str, Any]] = content["vlmq"]["rows"]
+        self.return_range = float(content["state_dict"].get("return_range", 1.0))
         self.history = History(
             self.settings["history"],
             self.settings["history_pictures"],
@@ -113,9 +117,20 @@ class Agent:
         )
 
     def export(self, folder: str | Path) -> None:
-        """Write the model, adapters merged, and its processor: plain transformers loads them from there."""
-        merge_adapters(self.model.backbone.model)
-        self.model.backbone.model.save_pretrained(folder)
+        """Write the model, adapters merged, and its processor: plain transformers loads them from there.
+
+        Its own `generate` then replies greedily as `act` does: the same end token, length and banned tokens.
+        """
+        model, encoder = self.model.backbone.model, self.encoder
+        merge_adapters(model)
+        model.generation_config = type(model.generation_config)(
+            max_new_tokens=self.settings["max_reply"],
+            do_sample=False,
+            eos_token_id=encoder.end_id,
+            pad_token_id=encoder.pad_id,
+            suppress_tokens=list(encoder.banned_ids) or None,
+        )
+        model.save_pretrained(folder)
         self.encoder.save(folder, locate(self.settings["backbone"]))
 
 
