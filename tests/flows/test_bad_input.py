@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -440,8 +441,85 @@ def test_a_model_without_eyes_is_refused(say: Say, tiny_directory: Path, tmp_pat
     assert "vision-language model" in said
 
 
-def test_adapters_that_match_no_layer_are_named(say: Say) -> None:
-    assert "nothing_here" in say("--model.lora.target_modules", "nothing_here", "--model.lora.rank", "4")
+def test_a_text_model_with_the_processor_of_another_is_refused_by_its_own_name(
+    say: Say, tiny_directory: Path, tmp_path: Path
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shutil.copytree(tiny_directory, tmp_path / "blind")
+    (tmp_path / "blind" / "model.safetensors").unlink()
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "blind")
+    said = say("--model.backbone", tmp_path / "blind")
+    assert "is a llama model, which reads text alone; choose a vision-language model" in said
+
+
+@pytest.mark.parametrize("pattern", ["nothing_here", "(unbalanced"])
+def test_adapters_that_match_no_layer_are_named(say: Say, pattern: str) -> None:
+    said = say("--model.lora.target_modules", pattern, "--model.lora.rank", "4")
+    assert pattern in said
+    assert "give a regular expression over its module names" in said
+
+
+def test_a_template_that_drops_pictures_is_named(say: Say, tiny_directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_directory, tmp_path / "blind")
+    template = tmp_path / "blind" / "chat_template.jinja"
+    blind = template.read_text().replace("<image>", "")
+    assert blind != template.read_text()
+    template.write_text(blind)
+    said = say("--model.backbone", tmp_path / "blind", *_fresh(tmp_path))
+    assert "chat template leaves pictures out; give it one that writes the image token" in said
+
+
+def test_placeholders_that_are_not_as_many_as_features_are_told_with_both_numbers(
+    say: Say, tiny_directory: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_directory, tmp_path / "odd")
+    settings = tmp_path / "odd" / "processor_config.json"
+    said = json.loads(settings.read_text())
+    said["image_seq_len"] += 3
+    settings.write_text(json.dumps(said))
+    said = say("--model.backbone", tmp_path / "odd", *_fresh(tmp_path))
+    assert "another number of image tokens into a prompt than the model makes features" in said
+    assert "tokens: " in said
+    assert "features: " in said
+    assert "give the processor the picture and patch sizes of the model" in said
+
+
+def test_a_model_too_large_for_the_memory_is_told_with_what_to_make_smaller(say: Say) -> None:
+    said = say("--model.critic.width", str(10**12))
+    assert "ran out of memory" in said
+    assert "lower data.batch_size" in said
+    assert "vlmq fit --dry-run" in said
+
+
+CODE = """
+from transformers import PretrainedConfig, ProcessorMixin
+open("ran", "w").close()
+class Config(PretrainedConfig):
+    model_type = "strange"
+class Processor(ProcessorMixin):
+    pass
+"""
+
+
+def test_code_that_comes_with_a_model_is_not_run_unasked(
+    say: Say, tiny_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_directory, tmp_path / "strange")
+    (tmp_path / "strange" / "strange_code.py").write_text(CODE)
+    for name, entries in {
+        "config.json": {"model_type": "strange", "auto_map": {"AutoConfig": "strange_code.Config"}},
+        "processor_config.json": {"auto_map": {"AutoProcessor": "strange_code.Processor"}},
+    }.items():
+        file = tmp_path / "strange" / name
+        file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+    monkeypatch.chdir(tmp_path)
+    said = say("--model.backbone", tmp_path / "strange", *_fresh(tmp_path))
+    assert "if you have read and trust it, set model.trust_remote_code true" in said
+    assert not (tmp_path / "ran").exists()
 
 
 # -- and nothing else is said --------------------------------------------------------------------------------

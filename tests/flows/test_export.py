@@ -1,4 +1,4 @@
-"""`vlmq export` writes a model that plain transformers runs in another process, a card that says how, and the critic."""
+"""`vlmq export` writes a model that plain transformers runs in another process, its card, and its critic."""
 
 from __future__ import annotations
 

@@ -200,3 +200,27 @@ def test_a_processor_without_a_template_is_refused(encoder: Encoder) -> None:
     processor.chat_template = processor.tokenizer.chat_template = None
     with pytest.raises(ModelError, match="has no chat template; add a chat_template"):
         Encoder(processor)
+
+
+def test_a_processor_that_drops_pictures_is_refused_at_the_first_one(encoder: Encoder) -> None:
+    class Dropping(type(encoder.processor)):  # type: ignore[misc]
+        """Test fixture: a processor that writes the placeholders and forgets the pixels."""
+
+        def __call__(self, **given: Any) -> Any:
+            made = super().__call__(**given)
+            return {name: value for name, value in made.items() if not name.startswith("pixel")}
+
+    processor = copy.copy(encoder.processor)
+    processor.__class__ = Dropping
+    with pytest.raises(
+        ModelError, match="a Dropping, drops pictures: it gives .* and no pixel_values; choose"
+    ):
+        Encoder(processor).prompt(Observation("look", _picture(0)), first=True)
+    assert Encoder(processor).prompt(Observation("look"), first=True).pixels is None
+
+
+def test_a_template_without_a_place_for_pictures_is_refused(encoder: Encoder) -> None:
+    processor = copy.copy(encoder.processor)
+    processor.chat_template = encoder.processor.chat_template.replace("<image>", "")
+    with pytest.raises(ModelError, match="leaves pictures out"):
+        Encoder(processor).prompt(Observation("look", _picture(0)), first=True)

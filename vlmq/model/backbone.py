@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from vlmq.api import ModelError
 from vlmq.model import attention, rotary, vision
@@ -73,7 +75,8 @@ class Backbone(nn.Module):
         trunk = self.model.model
         if hasattr(trunk, "get_rope_index"):
             inputs = {**inputs, "position_ids": rotary.positions(trunk, inputs)}
-        output: Tensor = trunk(**self._told(inputs), use_cache=False).last_hidden_state
+        with _pictures_fit():
+            output: Tensor = trunk(**self._told(inputs), use_cache=False).last_hidden_state
         return output
 
     def _told(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -111,7 +114,8 @@ class Backbone(nn.Module):
         """
         # What a prompt's tokens see is settled with the first call; a reply's see all that is cached.
         told = self._told(inputs) if cache is None else inputs
-        output = self.model.model(**told, past_key_values=cache, use_cache=True)
+        with _pictures_fit():
+            output = self.model.model(**told, past_key_values=cache, use_cache=True)
         return output.last_hidden_state[:, -1], output.past_key_values
 
     @property
@@ -132,6 +136,20 @@ class Backbone(nn.Module):
         finally:
             for layer in layers:
                 layer.enable_adapters(True)
+
+
+@contextmanager
+def _pictures_fit() -> Iterator[None]:
+    """Say in the user's words what every family's forward checks for itself: a feature for each image token."""
+    try:
+        yield
+    except ValueError as error:
+        if "mage features and image tokens do not match" not in str(error):
+            raise
+        raise ModelError(
+            "the processor puts another number of image tokens into a prompt than the model makes features of its "
+            f"pictures ({' '.join(str(error).split())[:200]}); give the processor the picture and patch sizes of the model."
+        ) from error
 
 
 def locate(name: str) -> str:
@@ -196,6 +214,17 @@ def load_backbone(
         else:
             model = AutoModelForImageTextToText.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"'{name}' is a model whose code comes with it and was not run; if you have read and trust it, set "
+                "model.trust_remote_code true."
+            ) from error
+        if (
+            kind := family(name)
+        ) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and "Unrecognized configuration" in str(error):
+            raise ModelError(
+                f"'{name}' is a {kind} model, which reads text alone; choose a vision-language model."
+            ) from error
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"no vision-language model can be loaded from '{name}': {reason}") from error
     if lora is not None:
@@ -227,7 +256,7 @@ def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
     model.requires_grad_(False)
     try:
         inject_adapter_in_model(config, model)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise ModelError(
             f"lora.target_modules '{lora.target_modules}' matches no layer of {type(model).__name__}; "
             "give a regular expression over its module names."

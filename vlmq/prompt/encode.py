@@ -119,6 +119,15 @@ class Encoder:
             processor = load_processor(path, trust_remote_code=trust_remote_code)
         except (OSError, ValueError, KeyError, ImportError) as error:
             reason = " ".join(str(error).split())[:200]
+            if "trust_remote_code" in str(error):
+                raise ModelError(
+                    f"the processor of '{path}' is code that comes with it and was not run; if you have read and trust "
+                    "it, set model.trust_remote_code true."
+                ) from error
+            if isinstance(error, ImportError):
+                raise ModelError(
+                    f"the processor of '{path}' needs a library that is not here: {reason}"
+                ) from error
             raise ModelError(
                 f"'{path}' holds no processor for pictures and text; choose a vision-language model ({reason})."
             ) from error
@@ -270,11 +279,33 @@ class Encoder:
         if observation.image is None:
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         else:
-            encoded = self.processor(
-                text=[text], images=[[_as_picture(observation.image)]], add_special_tokens=False
-            )
-            ids = encoded["input_ids"][0]
+            self._demand_a_place(message)
+            ids = self._processed(text, [observation.image])["input_ids"][0]
         return np.asarray(ids, np.int32)
+
+    def _demand_a_place(self, message: chat.Message) -> None:
+        """A picture must leave a mark in the prompt, or nobody would notice that the model never sees it."""
+        texts = [part for part in message["content"] if part["type"] != "image"]
+        if self._render([message], generate=False) == self._render(
+            [{**message, "content": texts}], generate=False
+        ):
+            raise ModelError(
+                "the model's chat template leaves pictures out; give it one that writes the image token where a part "
+                "of type 'image' stands."
+            )
+
+    def _processed(self, text: str, images: list[NDArray[np.uint8]], **options: Any) -> Any:
+        """What the whole processor makes of one text and its pictures."""
+        try:
+            return self.processor(
+                text=[text], images=[[_as_picture(i) for i in images]], add_special_tokens=False, **options
+            )
+        except ValueError as error:
+            shape = " x ".join(map(str, images[0].shape[:2]))
+            raise ModelError(
+                f"the model's processor takes no picture of {shape} pixels where its chat template puts one "
+                f"({' '.join(str(error).split())[:200]}); mend the template's image token or the processor's settings."
+            ) from error
 
     def _disarm(self, text: str) -> str:
         """A text that spells a special token does not become one: `<image>` reads `< image>`."""
@@ -330,12 +361,12 @@ class Encoder:
     def _pixels_of(self, images: list[NDArray[np.uint8]]) -> Pixels:
         """Of one row that holds these pictures; the whole processor is asked, for it may set its image processor."""
         messages = [chat.user_message(Observation(" ", image)) for image in images]
-        made = self.processor(
-            text=[self._render(messages, generate=False)],
-            images=[[_as_picture(image) for image in images]],
-            add_special_tokens=False,
-            return_tensors="np",
-        )
+        made = self._processed(self._render(messages, generate=False), images, return_tensors="np")
+        if "pixel_values" not in made:
+            raise ModelError(
+                f"the model's processor, a {type(self.processor).__name__}, drops pictures: it gives {sorted(made)} and no "
+                "pixel_values; choose a vision-language model, or mend its processor."
+            )
         return {
             name: np.asarray(value)
             for name, value in made.items()

@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from vlmq import configs
 from vlmq.api import UserError
-from vlmq.train import checkpoint, strategy
+from vlmq.train import checkpoint, memory, strategy
 from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.health import HealthWatch
@@ -59,12 +59,14 @@ class VlmqTrainer(L.Trainer):
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Lightning's own, which takes weights and numbers from a checkpoint and never runs code from it."""
         kwargs["weights_only"] = True
-        super().fit(*args, **kwargs)
+        with memory.told("learning"):
+            super().fit(*args, **kwargs)
 
     def validate(self, *args: Any, **kwargs: Any) -> Any:
         """Lightning's own, as careful with checkpoints as `fit`."""
         kwargs["weights_only"] = True
-        return super().validate(*args, **kwargs)
+        with memory.told("playing"):
+            return super().validate(*args, **kwargs)
 
     def collect(
         self,

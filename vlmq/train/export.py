@@ -45,7 +45,7 @@ def card(agent: Agent) -> str:
     """The model card: what it is, how it is asked, how well it did, and what lies beside it."""
     settings, encoder = agent.settings, agent.encoder
     backbone = str(settings["backbone"])
-    named = backbone if backbone.startswith("pkg:") else "/".join(Path(backbone).parts[-2:])
+    named = backbone if backbone.startswith("pkg:") or _on_the_hub(backbone) else Path(backbone).name
     base = f"base_model: {backbone}\n" if _on_the_hub(backbone) else ""
     asked = f"text + {chr(10) + encoder.instruction!r}" if encoder.instruction else "text"
     rows = [Row(**row) for row in agent.rows]
@@ -80,8 +80,8 @@ pipeline_tag: image-text-to-text
 
 Trained with `vlmq` (VLM Q-Learning, arXiv 2505.03181) from `{named}`: {how}.
 
-It is shown a picture and a text each turn, and replies with one action (reply format: {reply_format}; at most {max_reply}
-tokens; earlier turns in its context: {history}). Plain transformers runs it:
+It is shown a picture and a text each turn, and replies with one action: reply format {reply_format}, at most
+{max_reply} tokens, earlier turns in its context: {history}. Plain transformers runs it:
 
 ```python
 import sys
@@ -105,6 +105,7 @@ print(processor.tokenizer.decode(reply[0, inputs["input_ids"].shape[1] :], skip_
 
 ## Files
 
-Beside the model and its processor, `{weights}` holds the critic (`critic.*`) and its Polyak copy (`target_critic.*`),
-`{critic_settings}` their sizes and the return range that is Q's unit; `vlmq.model.critic_file.read` puts them back.
+Beside the model and its processor, `{weights}` holds the critic (`critic.*`) and its Polyak copy
+(`target_critic.*`), `{critic_settings}` their sizes and the return range that is Q's unit;
+`vlmq.model.critic_file.read` puts them back.
 """
