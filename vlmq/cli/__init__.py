@@ -20,7 +20,7 @@ its own.
 usage: vlmq VERB [ARGUMENTS]
 
 Learn and measure (a yaml file says with which model, environment and data)
-  fit       --config FILE      train an agent
+  fit       --config FILE      train an agent; with --dry-run only say whether it fits the memory
   validate  --config FILE      play with a trained agent, and print how often it succeeds
   collect   --config FILE      play and record episodes, to learn from later
 

@@ -20,6 +20,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from vlmq.api import ModelError
 from vlmq.model import attention, rotary, vision
 
+VISION_NAMES = ("vision_model", "vision_tower", "visual")
+"""What families call their vision towers."""
 _LANGUAGE_LINEARS = r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
@@ -148,7 +150,8 @@ def _pictures_fit() -> Iterator[None]:
             raise
         raise ModelError(
             "the processor puts another number of image tokens into a prompt than the model makes features of its "
-            f"pictures ({' '.join(str(error).split())[:200]}); give the processor the picture and patch sizes of the model."
+            f"pictures ({' '.join(str(error).split())[:200]}); give the processor the picture and patch sizes of the "
+            "model."
         ) from error
 
 
@@ -264,10 +267,10 @@ def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
 
 
 def _freeze_vision(model: nn.Module) -> None:
-    towers = [m for name, m in model.named_modules() if name.split(".")[-1] in _VISION_NAMES]
+    towers = [m for name, m in model.named_modules() if name.split(".")[-1] in VISION_NAMES]
     if not towers:
         raise ModelError(
-            f"freeze_vision: {type(model).__name__} has no module named {' or '.join(_VISION_NAMES)}."
+            f"freeze_vision: {type(model).__name__} has no module named {' or '.join(VISION_NAMES)}."
         )
     for tower in towers:
         tower.requires_grad_(False)
@@ -275,4 +278,3 @@ def _freeze_vision(model: nn.Module) -> None:
 
 _CAPPED = ("paligemma",)
 """Families whose forward bounds its logits softly, where the configuration says so (PaliGemma 2's does)."""
-_VISION_NAMES = ("vision_model", "vision_tower", "visual")

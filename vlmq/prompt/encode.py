@@ -364,8 +364,8 @@ class Encoder:
         made = self._processed(self._render(messages, generate=False), images, return_tensors="np")
         if "pixel_values" not in made:
             raise ModelError(
-                f"the model's processor, a {type(self.processor).__name__}, drops pictures: it gives {sorted(made)} and no "
-                "pixel_values; choose a vision-language model, or mend its processor."
+                f"the model's processor, a {type(self.processor).__name__}, drops pictures: it gives {sorted(made)} "
+                "and no pixel_values; choose a vision-language model, or mend its processor."
             )
         return {
             name: np.asarray(value)

@@ -7,8 +7,10 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from vlmq import configs
 from vlmq.api import UserError
-from vlmq.train import checkpoint, memory, strategy
+from vlmq.train import checkpoint, dry, memory, strategy
 from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.health import HealthWatch
@@ -36,17 +38,25 @@ class VlmqTrainer(L.Trainer):
     Everything a run writes goes to `default_root_dir`: logs, checkpoints, replay, results.
     """
 
-    def __init__(self, *, checkpoint_every: int = 50, **kwargs: Any) -> None:
+    def __init__(self, *, checkpoint_every: int = 50, dry_run: bool = False, **kwargs: Any) -> None:
         """Settings are Lightning's own.
 
         Args:
             checkpoint_every: updates between writes of `last.ckpt`.
+            dry_run: estimate the memory that is needed, make one update and keep nothing; `fit --dry-run`.
             kwargs: see `lightning.Trainer`.
         """
         if kwargs.get("accumulate_grad_batches", 1) != 1:
             raise UserError(
                 "trainer.accumulate_grad_batches must stay 1: one batch is one update; change data.batch_size."
             )
+        if dry_run:
+            super().__init__(
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                **dry.options({**kwargs, "max_epochs": 1}),
+            )
+            return
         run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
         kwargs["default_root_dir"] = str(run_dir)
         kwargs["logger"] = _loggers(run_dir, kwargs.get("logger"))
@@ -105,7 +115,13 @@ class VlmqTrainer(L.Trainer):
 
 
 class VlmqCLI(LightningCLI):
-    """LightningCLI with the verbs fit, validate and collect."""
+    """LightningCLI with the verbs fit, validate and collect.
+
+    Attributes:
+        leaving: closed when the verb is done: what shall not outlive it.
+    """
+
+    leaving = ExitStack()
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -154,6 +170,10 @@ class VlmqCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Keep an earlier run of the same folder."""
         settings = self.config[self.subcommand]
+        if self.subcommand == "fit" and settings.trainer.dry_run:
+            nowhere = self.leaving.enter_context(tempfile.TemporaryDirectory(prefix="vlmq-dry-run-"))
+            dry.prepare(settings, _run_dir(settings), Path(nowhere))
+            return
         if self.subcommand == "fit" and settings.get("ckpt_path") is None and "LOCAL_RANK" not in os.environ:
             _move_aside(_run_dir(settings))
 
@@ -167,21 +187,29 @@ def main(args: list[str]) -> int:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_worth_saying)
     # Processes that a strategy launches run the same command line again, so it is put where they look.
     sys.argv[1:] = [_with_config(a, before) for before, a in zip(["", *args], args, strict=False)]
+    if dry.FLAG in sys.argv and args[0] == "fit":
+        # Last, so that nothing after it takes it back.
+        sys.argv[1:] = [*(a for a in sys.argv[1:] if a != dry.FLAG), "--trainer.dry_run", "true"]
     try:
-        VlmqCLI(
-            VlmqModule,
-            VlmqDataModule,
-            trainer_class=VlmqTrainer,
-            save_config_callback=SaveConfig,
-            seed_everything_default=1,
-            parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
-        )
+        with VlmqCLI.leaving:
+            _start()
     except SystemExit as stop:
         # Lightning makes an exit code of its own out of Ctrl-C.
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
     return 0
+
+
+def _start() -> None:
+    VlmqCLI(
+        VlmqModule,
+        VlmqDataModule,
+        trainer_class=VlmqTrainer,
+        save_config_callback=SaveConfig,
+        seed_everything_default=1,
+        parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
+    )
 
 
 def explain(message: str, known: list[str]) -> str:
@@ -268,9 +296,9 @@ _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": F
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
-    """Neither advertisements nor the end of the one epoch that a run is."""
+    """Neither advertisements nor the end of the one epoch that a run is, or of the one update that a dry run is."""
     said = record.getMessage()
-    return "Tip:" not in said and "`max_epochs=1` reached" not in said
+    return "Tip:" not in said and "`max_epochs=1` reached" not in said and "`max_steps=1` reached" not in said
 
 
 _QUIET_LOGGERS = ("torchrl", "lightning.pytorch.trainer.connectors.checkpoint_connector")
