@@ -10,9 +10,11 @@ from vlmq.api.env import (
     observation_space,
 )
 from vlmq.api.errors import ContractError, DataError, ModelError, PluginError, UserError
+from vlmq.api.model import ModelAdapter, adapter_for
+from vlmq.api.processor import InStreamProcessor
 from vlmq.api.types import Episode, Observation, Turn
 
-VERSION = "1.0"
+VERSION = "1.1"
 """Version of this boundary. A plugin's spec module may declare `REQUIRES_API = ">=1.0,<2"`."""
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "ContractError",
     "DataError",
     "Episode",
+    "InStreamProcessor",
+    "ModelAdapter",
     "ModelError",
     "Observation",
     "PluginError",
@@ -30,6 +34,7 @@ __all__ = [
     "Turn",
     "UserError",
     "action_space",
+    "adapter_for",
     "expert_action",
     "observation_space",
 ]

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from vlmq.api import ModelError
+from vlmq.api import ModelError, adapter_for
 
 REPLY_MASK = "reply_mask"
 """Key of a batch: (R, L), 1 where a token belongs to the reply that a row ends with."""
@@ -48,6 +48,11 @@ def check_packable(model_type: str) -> None:
         raise ModelError(
             f"data.packed is true, but a {model_type} model has convolutions, which run across the sequences of a "
             "row; set data.packed false."
+        )
+    if adapter_for(model_type) is not None:
+        raise ModelError(
+            f"data.packed is true, but {model_type} models are loaded by an adapter, and nobody has shown that their "
+            "sequences do not see one another in a row; set data.packed false."
         )
 
 

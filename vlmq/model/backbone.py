@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from vlmq.api import ModelError
+from vlmq.api import ModelError, adapter_for
 from vlmq.model import attention, rotary, vision
 
-VISION_NAMES = ("vision_model", "vision_tower", "visual")
+VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder")
 """What families call their vision towers."""
 _LANGUAGE_LINEARS = r"(?!.*(vision|visual)).*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
@@ -61,7 +61,7 @@ class Backbone(nn.Module):
                 f"{type(model).__name__} has no trunk and language head where they are expected "
                 "(`.model`, `get_output_embeddings()`); it needs an adapter."
             )
-        self.vocabulary = int(head.weight.shape[0])
+        self.vocabulary = int(getattr(model, "vocabulary", head.weight.shape[0]))
         self.hidden_size = int(head.weight.shape[1])
         text = model.config.get_text_config()
         capped = model.config.model_type in _CAPPED
@@ -210,8 +210,17 @@ def load_backbone(
     """
     source = locate(name)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "dtype": getattr(torch, dtype)}
+    kind = family(name)
+    adapter = adapter_for(kind)
+    if adapter is not None and adapter.remote_code and not trust_remote_code:
+        raise ModelError(
+            f"'{name}' is a {kind} model, whose code comes with it and was not run; if you have read and trust it, set "
+            "model.trust_remote_code true."
+        )
     try:
-        if weights == "random":
+        if adapter is not None:
+            model = adapter.load_model(source, dtype=dtype, random_weights=weights == "random")
+        elif weights == "random":
             config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
             model = AutoModelForImageTextToText.from_config(config, **options)
         else:

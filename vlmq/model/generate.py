@@ -115,7 +115,9 @@ def sample_replies(
     positions = backbone.positions(inputs)
     step = {**inputs, "position_ids": positions}
     cache = None
-    banned = torch.tensor(sampling.banned_ids, dtype=torch.long, device=device)
+    # A token that only stands for pictures may have no row in the language head.
+    spoken = [token for token in sampling.banned_ids if token < backbone.vocabulary]
+    banned = torch.tensor(spoken, dtype=torch.long, device=device)
     for index in range(sampling.max_tokens):
         hidden, cache = backbone.extend(step, cache)
         all_log_probs = backbone.logits(hidden).float().log_softmax(-1)

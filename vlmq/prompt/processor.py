@@ -16,6 +16,8 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, pr
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import cached_file
 
+from vlmq.api import ModelError, adapter_for
+
 _PROCESSOR, _VIDEO = "processor_config.json", "video_preprocessor_config.json"
 _NAMED_IN = (_PROCESSOR, "preprocessor_config.json", "tokenizer_config.json")
 """Files of a model that may say which class its processor is of."""
@@ -61,7 +63,17 @@ def load(path: str | Path, *, trust_remote_code: bool = False) -> Any:
 
     Raises:
         OSError, ValueError, KeyError, ImportError: transformers cannot load it, in its words.
+        ModelError: an adapter loads it by code that comes with the model, and that may not run.
     """
+    kind = str((_said_in(path, "config.json") or {}).get("model_type", ""))
+    adapter = adapter_for(kind)
+    if adapter is not None:
+        if adapter.remote_code and not trust_remote_code:
+            raise ModelError(
+                f"'{path}' is a {kind} model, whose code comes with it and was not run; if you have read and trust it, "
+                "set model.trust_remote_code true."
+            )
+        return adapter.load_processor(str(path))
     own = _class_of(path, trust_remote_code)
     if own is None or not any("video" in name for name in inspect.signature(own.__init__).parameters):
         return AutoProcessor.from_pretrained(path, backend="pil", trust_remote_code=trust_remote_code)

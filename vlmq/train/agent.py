@@ -128,7 +128,7 @@ class Agent:
             do_sample=False,
             eos_token_id=encoder.end_id,
             pad_token_id=encoder.pad_id,
-            suppress_tokens=list(encoder.banned_ids) or None,
+            suppress_tokens=[i for i in encoder.banned_ids if i < self.model.backbone.vocabulary] or None,
         )
         model.save_pretrained(folder)
         self.encoder.save(folder, locate(self.settings["backbone"]))
