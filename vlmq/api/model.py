@@ -9,8 +9,8 @@ model it loads looks to vlmq as one of transformers' own does. It has
 - `vocabulary`, the width of the logits, where it is not the number of those rows;
 - `config` with its `model_type`, `generation_config`, and `save_pretrained(folder)`.
 
-Where the numbers of image tokens and of features disagree, the trunk raises a ValueError that begins "Image features and
-image tokens do not match". Its processor has what `InStreamProcessor` has.
+Where the numbers of image tokens and of features disagree, the trunk raises a ValueError that begins "Image features
+and image tokens do not match". Its processor has what `InStreamProcessor` has.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ def token_types(config: Any, inputs: dict[str, Tensor]) -> Tensor | None:
         return None
     ids = inputs["input_ids"]
     if reach == "pictures":
-        return (ids == config.image_token_id).long()
+        pictures: Tensor = (ids == config.image_token_id).long()
+        return pictures
     reply = inputs.get(REPLY_MASK)
     return ids.new_zeros(ids.shape) if reply is None else reply

@@ -8,6 +8,7 @@ MLPs and without stored attention matrices (compare arXiv 2205.05198, section 4)
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,7 +149,7 @@ def there(device: torch.device) -> int:
     return max(0, free)
 
 
-def size_of(tensors: list[Tensor]) -> int:
+def size_of(tensors: Sequence[Tensor]) -> int:
     """Bytes, a tensor that several share counted once."""
     return sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
 
@@ -158,7 +159,7 @@ def shown(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def _count(tensors: list[Tensor]) -> str:
+def _count(tensors: Sequence[Tensor]) -> str:
     number = sum(t.numel() for t in {id(t): t for t in tensors}.values())
     return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.2f} M"
 

@@ -138,10 +138,11 @@ def test_the_critic_knows_the_tokens_that_the_head_does(encoder: Encoder, backbo
     assert backbone.vocabulary == len(encoder.tokenizer)
     assert output.q is not None
     output.q.sum().backward()
+    assert prompt_.pixels is not None
+    place = prompt_.ids.tolist().index(encoder.processor.image_token_id)
+    one_short = Row(np.delete(prompt_.ids, place), (prompt_.pixels,))
     with pytest.raises(ModelError, match="another number of image tokens"):
-        assert prompt_.pixels is not None
-        place = prompt_.ids.tolist().index(encoder.processor.image_token_id)
-        _log_probs(backbone, encoder, Row(np.delete(prompt_.ids, place), (prompt_.pixels,)))
+        _log_probs(backbone, encoder, one_short)
 
 
 def test_its_code_runs_for_those_alone_who_asked_for_it(folder: Path) -> None:

@@ -8,9 +8,10 @@ Read in salesforce/LAVIS, branch xgen-mm:
 - open_flamingo/src/helpers.py: `PerceiverResampler.forward(x, vision_attn_masks)` gives (B, T, n, D); `DecoupledLinear`
   gives logits of `max_original_id + 1 + additional_out_features` tokens, `DecoupledEmbedding` a table in two parts.
 
-And in Beniko95J/eval_llm, a copy of the code that comes with the checkpoints: `XGenMMModelForConditionalGeneration` with
-`vlm` and `update_special_tokens` (modeling_xgenmm.py), `model_type` "xgenmm" (configuration_xgenmm.py). That code fetches
-its vision encoder from the Hub when it is made, and needs einops, einops_exts and open_clip, which are not declared here.
+And in Beniko95J/eval_llm, a copy of the code that comes with the checkpoints: `XGenMMModelForConditionalGeneration`
+with `vlm` and `update_special_tokens` (modeling_xgenmm.py), `model_type` "xgenmm" (configuration_xgenmm.py). That code
+fetches its vision encoder from the Hub when it is made, and needs einops, einops_exts and open_clip, which are not
+declared here.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Trunk(nn.Module):
             features = vlm.vision_tokenizer(seen, None).flatten(0, 2)
             if int(place.sum()) != len(features):
                 raise ValueError(
-                    f"Image features and image tokens do not match, tokens: {int(place.sum())}, features: {len(features)}"
+                    f"Image features and image tokens do not match, tokens: {int(place.sum())}, features: "
+                    f"{len(features)}"
                 )
             embeds = embeds.masked_scatter(place[..., None], features.to(embeds.dtype))
         output = vlm.lang_model.model(

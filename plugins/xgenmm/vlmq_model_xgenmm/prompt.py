@@ -1,16 +1,16 @@
 """xGen-MM's prompts and pictures.
 
 Read in salesforce/LAVIS, branch xgen-mm: the special tokens in open_flamingo/src/xgenmm.py (`_special_tokens`), how a
-picture's embeddings take the place of "<image>" in open_flamingo/src/vlm.py (`_prepare_inputs_for_forward`). The form of
-a conversation is the one of the model's card (Salesforce_xgen-mm-phi3-mini-instruct-r-v1.md in YinanWusoymilk/hf-readme,
-`apply_prompt_template`), the picture's size and colours those of image_processing_blip_3.py in Beniko95J/eval_llm
-(`Blip3ImageProcessor`, `resize_mode` "squash").
+picture's embeddings take the place of "<image>" in open_flamingo/src/vlm.py (`_prepare_inputs_for_forward`). The form
+of a conversation is that of the model's card (Salesforce_xgen-mm-phi3-mini-instruct-r-v1.md in
+YinanWusoymilk/hf-readme, `apply_prompt_template`), the picture's size and colours are those of
+image_processing_blip_3.py in Beniko95J/eval_llm (`Blip3ImageProcessor`, `resize_mode` "squash").
 
 What differs:
 
 1. One "<image>" stands in the source's ids for all embeddings of a picture; here it stands as often as there are.
-2. The source cuts a large picture into tiles beside a small version of the whole ("anyres"). Here a picture is the whole,
-   resized, alone: `image_aspect_ratio` "pad" in the source's words. What only the tiles would show is not seen.
+2. The source cuts a large picture into tiles beside a small version of the whole ("anyres"). Here a picture is the
+   whole, resized, alone: `image_aspect_ratio` "pad" in the source's words. What only the tiles would show is not seen.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SPECIAL = (IMAGE, "<image placeholder>", "<|endofchunk|>")
 """In the order in which the model's own `update_special_tokens` adds them, which settles their ids."""
 END = "<|end|>"
 SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and "
-    "polite answers to the user's questions."
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 _SIDE = 378
 _MEAN, _SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
