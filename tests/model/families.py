@@ -20,6 +20,9 @@ _LAYERS = {
     "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4,
 }  # fmt: skip
 
+_SPREAD = 0.2
+"""Of the language model's weights: with the usual 0.02, at this width, it would hardly matter who sees whom."""
+
 Build = Callable[[], tuple[Any, Any]]
 """Gives processor and model."""
 
@@ -63,7 +66,8 @@ def _template(image: str) -> str:
 def _text(kind: Any, tokenizer: Any, **more: Any) -> Any:
     return kind(
         vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=1024, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **_LAYERS, **more,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=_SPREAD,
+        **_LAYERS, **more,
     )  # fmt: skip
 
 
@@ -291,7 +295,7 @@ def _qwen(
         }  # fmt: skip
         text = {
             **_LAYERS, "vocab_size": len(tokenizer), "num_key_value_heads": 2, "head_dim": WIDTH // 4,
-            "rope_scaling": rope, "bos_token_id": None,
+            "rope_scaling": rope, "bos_token_id": None, "initializer_range": _SPREAD,
             "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
         }  # fmt: skip
         config = getattr(hf, config_class)(

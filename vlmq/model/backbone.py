@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -119,6 +120,29 @@ class Backbone(nn.Module):
         with _pictures_fit():
             output = self.model.model(**told, past_key_values=cache, use_cache=True)
         return output.last_hidden_state[:, -1], output.past_key_values
+
+    def own_log_probs(
+        self, inputs: dict[str, Tensor], positions: Int[Tensor, " K"]
+    ) -> Float[Tensor, "R K V"] | None:
+        """What the model's own forward says at some positions of prompts without padding; None where it has none.
+
+        Args:
+            inputs: all that the model's own processor gives.
+            positions: where to look.
+        """
+        if type(self.model).forward is nn.Module.forward:
+            return None  # an adapter's model is its trunk and its head
+        self._forget_positions()
+        chooses = "logits_to_keep" in signature(self.model.forward).parameters
+        with _pictures_fit():
+            logits: Tensor = self.model(**inputs, **({"logits_to_keep": positions} if chooses else {})).logits
+        self._forget_positions()
+        return (logits if chooses else logits[:, positions]).float().log_softmax(-1)
+
+    def _forget_positions(self) -> None:
+        """Some families keep the positions of one call for the next."""
+        if hasattr(self.model.model, "rope_deltas"):
+            self.model.model.rope_deltas = None
 
     @property
     def adapters(self) -> list[Any]:

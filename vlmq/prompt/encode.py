@@ -165,6 +165,19 @@ class Encoder:
         checksum = zlib.adler32(np.ascontiguousarray(observation.image).data, checksum)
         return Segment(ids, pixels, (checksum << 32) ^ _fold(pixels["pixel_values"]))
 
+    def own_inputs(self, observation: Observation) -> dict[str, Tensor]:
+        """The first prompt that shows an observation, as the model's own processor gives it to the model: one row."""
+        shown = Observation(self._disarm(observation.text), observation.image)
+        text = self._render([chat.user_message(shown, self.instruction)], generate=True)
+        if observation.image is None:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return {
+                "input_ids": torch.tensor([ids]),
+                "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+            }
+        made = self._processed(text, [observation.image], return_tensors="pt")
+        return {name: value for name, value in made.items() if isinstance(value, Tensor) and name != "labels"}
+
     def prompts(self, context: Sequence[Observation]) -> list[Segment]:
         """Encode the observations of one window."""
         return [self.prompt(observation, first=index == 0) for index, observation in enumerate(context)]

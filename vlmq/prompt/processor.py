@@ -37,7 +37,8 @@ class _PicturesOnly(ProcessorMixin):  # type: ignore[misc]  # untyped
     @classmethod
     def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
         # Some classes will not be made without something in that part's place.
-        given, placed = list(args), []
+        given = list(args)
+        placed: list[Any] = []
         for name in list(inspect.signature(cls.__init__).parameters)[1:]:
             if "video" in name:
                 placed.append(None)

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 import torch
 
-from vlmq.api import Episode, ModelError, UserError
-from vlmq.data.batch import Fragment, build_batch, reply_ids
+from vlmq.api import Episode, ModelError, Observation, UserError
+from vlmq.data.batch import Fragment, build_batch, context_row, reply_ids
 from vlmq.model.actor_critic import ActorCritic
+from vlmq.model.attention import looks_ahead
+from vlmq.model.backbone import Backbone
 from vlmq.prompt.encode import Encoder, digest
 from vlmq.prompt.window import History
 from vlmq.train.schedule import Phase
 
+_PLACES = 32
+"""Positions of a prompt at which a model is held against its own forward."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
 
 
@@ -56,6 +60,42 @@ def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: Histo
                     "and pixels that the actor saw; the processor or the stored pictures differ between acting and "
                     "learning, so no training was started."
                 )
+
+
+@torch.no_grad()
+def check_own_forward(
+    observation: Observation, backbone: Backbone, encoder: Encoder, device: torch.device
+) -> float:
+    """Of a prompt the model's own processor and forward say what is said here; gives the largest difference.
+
+    A family that nobody has looked at may read its prompts otherwise: let pictures look ahead, or shape its logits.
+
+    Raises:
+        ModelError: they differ by more than the precision explains.
+    """
+    if observation.image is None and looks_ahead(backbone.model_type):
+        return 0.0  # their own processors know no prompt without a picture
+    was_training = backbone.training
+    backbone.eval()
+    row = context_row([encoder.prompt(observation, first=True)], [])
+    places = torch.linspace(0, len(row.ids) - 1, _PLACES, device=device).round().long().unique()
+    theirs = {name: value.to(device) for name, value in encoder.own_inputs(observation).items()}
+    own = backbone.own_log_probs(theirs, places)
+    ours = {name: value.to(device) for name, value in encoder.collate([row], left=False).items()}
+    said = backbone.logits(backbone.hidden(ours)[:, places]).float().log_softmax(-1)
+    backbone.train(was_training)
+    if own is None:
+        return 0.0
+    worst = float((own - said).abs().max())
+    tolerance = _TOLERANCE.get(next(backbone.parameters()).dtype, 1e-4)
+    if not worst <= tolerance:
+        raise ModelError(
+            "the model's own processor and forward say something else of a prompt than is computed here: "
+            f"log-probabilities differ by up to {worst:.2g} (at most {tolerance:g} is expected); {backbone.model_type} "
+            "models read their prompts in a way that is not handled, so no training was started: choose another "
+            "family, or write an adapter (docs/models.md)."
+        )
+    return worst
 
 
 @torch.no_grad()

@@ -447,6 +447,9 @@ class VlmqModule(L.LightningModule):
             policy = self.policy(temperature=1.0, seed=data.seed)
             episodes = data.evaluate(policy, max(2, sync.world_size()))
             checks.check_encoding(episodes, self.encoder, self.history)
+            if self.device_mesh is None:
+                seen = episodes[0].turns[0].observation
+                checks.check_own_forward(seen, self.agent.backbone, self.encoder, self.device)
             checks.check_log_probs(
                 episodes, self.agent, self.encoder, self.history, self.device, packed=self.data.packed
             )
