@@ -16,7 +16,7 @@ from vlmq.prompt.window import History
 from vlmq.train.schedule import Phase
 
 _PLACES = 32
-"""Positions of a prompt at which a model is held against its own forward."""
+"""About so many positions of a prompt at which a model is held against its own forward."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
 
 
@@ -78,7 +78,8 @@ def check_own_forward(
     was_training = backbone.training
     backbone.eval()
     row = context_row([encoder.prompt(observation, first=True)], [])
-    places = torch.linspace(0, len(row.ids) - 1, _PLACES, device=device).round().long().unique()
+    count = len(row.ids)
+    places = torch.arange(0, count, max(1, count // _PLACES), device=device)
     theirs = {name: value.to(device) for name, value in encoder.own_inputs(observation).items()}
     own = backbone.own_log_probs(theirs, places)
     ours = {name: value.to(device) for name, value in encoder.collate([row], left=False).items()}
