@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from vlmq.api import DataError, Episode
-from vlmq.data.convert import convert, guess_format
+from vlmq.data.convert import convert
 from vlmq.data.damage import Kind
 from vlmq.data.foreign import stream
 from vlmq.data.foreign.agentgym import read_agentgym
@@ -27,6 +27,7 @@ from vlmq.data.foreign.messages import read_messages
 from vlmq.data.foreign.stream import objects
 from vlmq.data.foreign.tally import Choices, Tally
 from vlmq.data.lint import lint
+from vlmq.data.sources import guess_format
 from vlmq.data.store import EpisodeStore
 
 FAILED = Choices(success=False)

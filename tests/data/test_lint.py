@@ -351,10 +351,9 @@ def test_whatever_is_done_to_a_dataset_lint_ends_and_loading_is_right_or_refused
 
 
 def test_a_newer_dataset_is_refused_by_its_version(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, module in (("hf", "parquet"), ("minari", "minari")):
+    for name, constant in (("hf", "parquet_columns.PARQUET_VERSION"), ("minari", "minari.MINARI_VERSION")):
         with monkeypatch.context() as patch:
-            constant = "PARQUET_VERSION" if name == "hf" else "MINARI_VERSION"
-            patch.setattr(f"vlmq.data.{module}.{constant}", 99)
+            patch.setattr(f"vlmq.data.{constant}", 99)
             target, _ = damaged_set(store, name)
         assert kinds(target) == {Kind.VERSION}
 
@@ -378,6 +377,39 @@ def test_a_row_that_was_changed_is_refused_unless_its_hash_is_dropped(store: Pat
     convert(tmp_path / "dropped", tmp_path / "new")
     with EpisodeStore.open(store) as old, EpisodeStore.open(tmp_path / "new") as new:
         assert [not e.success for e in old] == [e.success for e in new]
+
+
+@pytest.mark.parametrize("name", ["store", "jsonl", "hf", "minari"])
+def test_what_is_sound_is_kept_and_the_rest_counted_as_told(store: Path, tmp_path: Path, name: str) -> None:
+    if name == "store":
+        target: str | Path = store
+        flip(store / "episodes.bin", (store / "episodes.bin").stat().st_size // 2)
+        cut(store / "images.bin", 10)
+    elif name == "jsonl":
+        target = tmp_path / "set.jsonl"
+        convert(store, target)
+        lines = target.read_text(encoding="utf-8").splitlines()
+        target.write_text("\n".join([*lines, lines[0], "{not json}"]), encoding="utf-8")
+    else:
+        target, file = damaged_set(store, name)
+        flip(
+            file,
+            200 if name == "hf" else file.read_bytes().index(make_episode(1).turns[0].reply_ids.tobytes()),
+        )
+    with pytest.raises(DataError):
+        convert(target, tmp_path / "refused")
+    if name == "hf":  # whose rows share pages: all of them are damaged by this bit
+        with pytest.raises(DataError, match="nothing could be imported, 1 damaged bytes"):
+            convert(target, tmp_path / "kept", skip_damaged=True)
+        return
+    report = convert(target, tmp_path / "kept", skip_damaged=True)
+    expected = {
+        "store": (2, {str(Kind.CHECKSUM): 1, str(Kind.MISSING_PICTURE): 1}),
+        "jsonl": (COUNT, {str(Kind.DUPLICATE): 1, str(Kind.FIELD): 1}),
+        "minari": (COUNT - 1, {str(Kind.CHECKSUM): 1}),
+    }[name]
+    assert (report.episodes, dict(report.tally.left_out)) == expected
+    assert lint(tmp_path / "kept").problems == []
 
 
 # ---- archives

@@ -40,6 +40,7 @@ Formats that are only read
   --from FORMAT     what SOURCE is, where it does not show
   --to FORMAT       what to write
   --drop-tokens     forget recorded tokens, which are another model's: the trainer tokenises the replies
+  --skip-damaged    leave out and count damaged episodes, rather than refuse the source
 
 For formats that are only read
   --success yes|no  whether trajectories succeeded that do not say so: demonstrations, or failed attempts
@@ -99,7 +100,14 @@ def _import(args: list[str]) -> int:
 
 
 def _convert(args: list[str]) -> int:
-    options = {"--from": VALUE, "--to": VALUE, "--drop-tokens": FLAG, "--success": VALUE, "--env": VALUE}
+    options = {
+        "--from": VALUE,
+        "--to": VALUE,
+        "--drop-tokens": FLAG,
+        "--skip-damaged": FLAG,
+        "--success": VALUE,
+        "--env": VALUE,
+    }
     options |= {"--images": VALUE, "--action": VALUE, "--rewrite": VALUE}
     given = read(args, "vlmq data convert", "a source and a target", options)
     if len(given.words) != 2:
@@ -127,7 +135,13 @@ def _run(source: str, target: str, given: Given, formats: dict[str, Any]) -> int
         "pictures": Path(given.text("--images", "")) if given.has("--images") else None,
     }
     report = convert(
-        source, target, **formats, choices=Choices(**choices), drop_tokens=given.has("--drop-tokens")
+        source,
+        target,
+        **formats,
+        choices=Choices(**choices),
+        drop_tokens=given.has("--drop-tokens"),
+        skip_damaged=given.has("--skip-damaged"),
+        progress=True,
     )
     print(f"{report.source_format} -> {report.target_format}: {report.lines()[0]}")
     for line in report.lines()[1:]:

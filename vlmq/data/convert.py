@@ -6,50 +6,29 @@ Nothing is held in memory but what is being copied, a target appears whole or no
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from vlmq.api import DataError, Episode, Turn
 from vlmq.data import minari, parquet
 from vlmq.data.damage import Damage, Kind
-from vlmq.data.files import META, full_disk
-from vlmq.data.foreign.agentgym import read_agentgym
-from vlmq.data.foreign.agentlab import read_agentlab, refuse_pickles
-from vlmq.data.foreign.llava import read_llava
-from vlmq.data.foreign.messages import read_messages
-from vlmq.data.foreign.stream import objects
+from vlmq.data.files import full_disk
 from vlmq.data.foreign.tally import Choices, Tally
-from vlmq.data.jsonl import read_jsonl, write_jsonl
+from vlmq.data.jsonl import write_jsonl
+from vlmq.data.sources import SOURCES, TARGETS, guess_format, provenance_of, read, read_undamaged
 from vlmq.data.store import EpisodeStore
 from vlmq.data.texts import counted
 
-TARGETS = ("store", "jsonl", "hf", "minari")
-"""The formats that are written, and read back exactly."""
-
-FOREIGN: dict[str, Callable[[Path, Choices, Tally], Iterator[Episode]]] = {
-    "llava": read_llava,
-    "messages": read_messages,
-    "agentgym": read_agentgym,
-    "agentlab": read_agentlab,
-}
-"""Other projects' formats, which are only read."""
-
-SOURCES = (*TARGETS, *FOREIGN)
-
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
-
 MIXED = "mixed"
 """A store's tokenizer where its episodes name several."""
-
-_MINARI_ID = re.compile(r"[-\w/]+-v\d+")
 
 
 @dataclass
@@ -97,7 +76,9 @@ def convert(
     target_format: str | None = None,
     choices: Choices | None = None,
     drop_tokens: bool = False,
+    skip_damaged: bool = False,
     provenance: dict[str, Any] | None = None,
+    progress: bool = False,
 ) -> Report:
     """Copy the episodes of one format to another.
 
@@ -109,7 +90,10 @@ def convert(
         choices: what a foreign format does not say.
         drop_tokens: forget recorded token ids, log-probabilities and digests, which belong to the tokenizer of
             another model; the trainer then tokenises the replies.
+        skip_damaged: leave out and count the episodes of our own formats that are damaged, rather than refuse the
+            source; other formats always do so.
         provenance: added to what the target says of itself, where it says anything.
+        progress: count the episodes on a terminal, where it takes longer than a second.
 
     Raises:
         DataError: the source is missing, damaged or of no known format, the target is there already, or nothing
@@ -121,12 +105,19 @@ def convert(
     if target_format != "minari":
         _require_new(Path(target))
     report = Report(source_format, target_format)
-    about = {**provenance_of(source, source_format), **(provenance or {})}
+    about = {**_about(source, source_format, skip_damaged), **(provenance or {})}
     if drop_tokens:
         about["tokenizer"] = ""
     if choices is not None and choices.rewrite is not None:
         about["reply_format"] = choices.rewrite
-    episodes = _seen(read(source, source_format, choices or Choices(), report.tally), report, drop_tokens)
+    if skip_damaged and source_format in TARGETS:
+        read_from = read_undamaged(source, source_format, report.tally)
+    else:
+        read_from = read(source, source_format, choices or Choices(), report.tally)
+    episodes = _seen(read_from, report, drop_tokens)
+    if progress:
+        # disable=None: where nobody looks, nothing is drawn
+        episodes = iter(tqdm(episodes, unit=" episodes", delay=1, leave=False, disable=None))
     if target_format == "minari":
         with (
             _workshop(minari.root() / "store") as folder,
@@ -157,103 +148,18 @@ def convert(
     return report
 
 
-def read(source: str | Path, source_format: str, choices: Choices, tally: Tally) -> Iterator[Episode]:
-    """The episodes of a source, one after the other."""
-    if source_format == "store":
-        return iter(EpisodeStore.open(source))
-    if source_format == "jsonl":
-        return read_jsonl(source)
-    if source_format == "hf":
-        return parquet.read_parquet(source)
-    if source_format == "minari":
-        return minari.read_minari(source)
-    return FOREIGN[source_format](Path(source), choices, tally)
-
-
-def provenance_of(source: str | Path, source_format: str) -> dict[str, Any]:
-    """What a source says of itself, or where it came from."""
-    if source_format == "store":
-        with EpisodeStore.open(source) as store:
-            return store.provenance
-    if source_format == "hf":
-        return parquet.provenance_of(source)
-    if source_format == "minari":
-        return minari.provenance_of(source)
-    return {"source": "imported", "file": Path(source).name}
+def _about(source: str | Path, source_format: str, skip_damaged: bool) -> dict[str, Any]:
+    try:
+        return provenance_of(source, source_format)
+    except DataError as error:
+        if not skip_damaged:
+            raise
+        return {"provenance_lost": str(error)}
 
 
 def guess_target(target: str | Path) -> str:
     """The format that a target's name asks for."""
     return "jsonl" if str(target).endswith(".jsonl") else "store"
-
-
-def guess_format(source: str | Path) -> str:
-    """What a source is, by its files and the first object in them.
-
-    Raises DataError where it is nothing that is known, a pickle, or an archive.
-    """
-    path = Path(source)
-    if path.is_dir():
-        return _guess_folder(path)
-    if not path.exists():
-        if _MINARI_ID.fullmatch(str(source)) and not path.suffix:
-            return "minari"
-        raise DataError(
-            f"{source}: there is no such file or folder; give a store, a .jsonl or .json file, the folder of a Hugging"
-            " Face dataset, or a Minari dataset id"
-        )
-    if path.name.endswith((".pkl", ".pickle", ".pkl.gz")):
-        raise Damage(
-            Kind.PICKLE,
-            f"{path}: it is a pickle, which runs whatever its maker wrote, so vlmq never opens one",
-        )
-    if path.name.endswith(ARCHIVES):
-        raise DataError(
-            f"{path}: it is an archive; look at it with `vlmq data lint`, unpack it in a folder of its own, and convert"
-            " what was in it"
-        )
-    if path.suffix not in (".json", ".jsonl"):
-        raise DataError(
-            f"{path}: a {path.suffix or 'nameless'} file is no format that is known; say which with --from"
-        )
-    return _guess_rows(path)
-
-
-def _guess_folder(path: Path) -> str:
-    if (path / META).is_file() or not any(path.iterdir()):
-        return "store"  # an empty one is refused with a sentence of its own
-    if minari.looks_like_minari(path):
-        return "minari"
-    if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
-        return "hf" if parquet.is_ours(path) else "messages"
-    refuse_pickles(path)
-    if any(path.rglob("*.json")):
-        return "agentlab"
-    return "store"
-
-
-def _guess_rows(path: Path) -> str:
-    try:
-        first = next((row for _, row in objects(path)), None)
-    except DataError:
-        if path.suffix == ".jsonl":
-            return "jsonl"  # whose reader names the line
-        raise
-    for format_, fields in {
-        "jsonl": {"turns"},
-        "messages": {"messages"},
-        "agentgym": {"conversations", "item_id"},
-        "llava": {"conversations"},
-        "agentlab": {"steps"},
-    }.items():
-        if first is not None and fields <= first.keys():
-            return format_
-    if path.suffix == ".jsonl":
-        return "jsonl"
-    raise DataError(
-        f"{path}: its first object has the fields {', '.join(sorted(first or {})[:8]) or '(none)'}, which is no format"
-        " that is known; say which with --from"
-    )
 
 
 def _known(name: str, among: tuple[str, ...]) -> str:

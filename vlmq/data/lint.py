@@ -11,11 +11,11 @@ from pathlib import Path
 from vlmq.api import DataError, Episode
 from vlmq.data import jsonl, minari, parquet
 from vlmq.data.archive import lint_archive
-from vlmq.data.convert import ARCHIVES, FOREIGN, SOURCES, guess_format
 from vlmq.data.damage import Damage, Kind, kind_of
 from vlmq.data.findings import Across, Findings, Problem
 from vlmq.data.foreign.tally import Choices, Tally
 from vlmq.data.lint_store import lint_store
+from vlmq.data.sources import ARCHIVES, FOREIGN, SOURCES, guess_format
 
 
 def lint(path: str | Path, source_format: str | None = None) -> Findings:

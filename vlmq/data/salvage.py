@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmq.api import DataError
+from vlmq.api import DataError, Episode
 from vlmq.data import files
+from vlmq.data.damage import Damage, Kind
 from vlmq.data.images import ImageReader
 from vlmq.data.schema import HEADER_BYTES, MAGIC, Record, is_intact, parse_header
 from vlmq.data.store import EpisodeStore
@@ -40,6 +44,24 @@ def salvage(path: str | Path, into: str | Path) -> SalvageReport:
         provenance = files.read_meta(path)["provenance"]
     except DataError as error:
         provenance = {"salvaged_without_provenance": str(error)}
+    counts = Counter[str]()
+    found = undamaged(path)
+    first = next(found, None)  # there are files to read, or nothing is made
+    with EpisodeStore.create(into, {**provenance, "salvaged_from": str(path)}) as target:
+        for episode in itertools.chain([] if first is None else [first], found):
+            if isinstance(episode, Damage):
+                counts[episode.kind] += 1
+            else:
+                target.append(episode)
+                counts["kept"] += 1
+    return SalvageReport(counts["kept"], counts[Kind.CHECKSUM], counts[Kind.MISSING_PICTURE])
+
+
+def undamaged(path: Path) -> Iterator[Episode | Damage]:
+    """The episodes of a damaged store, and, of kind CHECKSUM or MISSING_PICTURE, what is in the place of others.
+
+    Raises DataError where there is no episode file or no picture file.
+    """
     fds: list[int] = []
     try:
         for name in (files.EPISODES, files.IMAGES):
@@ -50,34 +72,32 @@ def salvage(path: str | Path, into: str | Path) -> SalvageReport:
                     f"{path / name}: the file cannot be opened ({error.strerror}); nothing can be"
                     " salvaged from here"
                 ) from error
-        with EpisodeStore.create(into, {**provenance, "salvaged_from": str(path)}) as target:
-            return _copy(fds[0], ImageReader(fds[1], str(path / files.IMAGES)), target)
+        yield from _undamaged(path, fds[0], ImageReader(fds[1], str(path / files.IMAGES)))
     finally:
         files.close_all(fds)
 
 
-def _copy(fd: int, load: ImageReader, target: EpisodeStore) -> SalvageReport:
+def _undamaged(path: Path, fd: int, load: ImageReader) -> Iterator[Episode | Damage]:
     size = os.fstat(fd).st_size
     if size == 0:
-        return SalvageReport(0, 0, 0)
-    kept = damaged = without_picture = 0
+        return
     with mmap.mmap(fd, size, prot=mmap.PROT_READ) as data:
         at = 0
         while at < size:
             record = _record_at(data, at)
             if record is None:
-                damaged += 1
-                at = _next_record(data, at + 1)
+                after = _next_record(data, at + 1)
+                yield Damage(
+                    Kind.CHECKSUM,
+                    f"{path / files.EPISODES}, byte {at}: {after - at} bytes are no undamaged episode",
+                )
+                at = after
                 continue
-            at += len(record)
             try:
-                episode = Record(record).episode(load)
-            except DataError:
-                without_picture += 1
-                continue
-            target.append(episode)
-            kept += 1
-    return SalvageReport(kept, damaged, without_picture)
+                yield Record(record).episode(load)
+            except DataError as error:
+                yield Damage(Kind.MISSING_PICTURE, str(error))
+            at += len(record)
 
 
 def _record_at(data: mmap.mmap, at: int) -> bytes | None:

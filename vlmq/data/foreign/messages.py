@@ -109,7 +109,8 @@ def _from_parts(found: list[Any], pictures: list[Any], where: str) -> list[Messa
 
 
 def _parquet_rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    from vlmq.data.parquet import one_line, plain_rows, shards
+    from vlmq.data.parquet import plain_rows, shards
+    from vlmq.data.parquet_columns import one_line
 
     for path in shards(folder):
         try:
