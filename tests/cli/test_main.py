@@ -57,7 +57,19 @@ def test_help_names_every_verb_and_a_first_command_that_exists(vlmq: Callable[..
 
 @pytest.mark.parametrize(
     "verb",
-    ["report", "play", "rank", "export", "envs", "envs show", "envs play", "configs", "data", "new-env", "check"],
+    [
+        "report",
+        "play",
+        "rank",
+        "export",
+        "envs",
+        "envs show",
+        "envs play",
+        "configs",
+        "data",
+        "new-env",
+        "check",
+    ],
 )
 def test_each_light_verb_explains_itself_wherever_help_is_asked_for(
     vlmq: Callable[..., Any], verb: str

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vlmq.cli import author, configs, data, doctor, envs, runs, watch
+from vlmq.cli import author, configs, data, doctor, envs, runs, serve, watch
 from vlmq.cli.words import Verb, Wrong, choose
 
 HELP = """\
@@ -34,6 +34,7 @@ Look around
   envs      [list]             the environments installed here
   envs      show ID            what one of them shows, rewards and needs
   envs      play ID            play it yourself, in this terminal
+  serve     ID                 let agents elsewhere play it, as remote://HOST:PORT/ID
   configs   [list | show NAME] the configurations that ship with vlmq
   configs   copy NAME [DEST]   one of them, for you to edit
   data      info STORE         what a folder of recorded episodes holds (stats: in tables)
@@ -120,6 +121,7 @@ VERBS: dict[str, Verb] = {
     "rank": runs.rank,
     "export": runs.export,
     "envs": envs.envs,
+    "serve": serve.serve,
     "configs": configs.configs,
     "data": data.data,
     "doctor": doctor.doctor,

@@ -21,6 +21,8 @@ from typing import Any, Literal, Self
 from vlmq.api import Observation, PluginError, UserError
 from vlmq.api.contract import Shape
 from vlmq.env import registry
+from vlmq.env.address import address_of, is_remote
+from vlmq.env.remote import RemoteWorker
 from vlmq.env.slot import Slot, Step, failed
 from vlmq.env.worker import CLOSE_TIMEOUT_S, Worker, WorkerDied
 
@@ -143,7 +145,7 @@ def make_pool(
     """Make N environments of one id.
 
     Args:
-        env_id: a registered id.
+        env_id: a registered id, or `remote://host:port/ID` for a server's, see `vlmq.env.remote`.
         num_envs: N.
         env_args: keyword arguments of the environment; picklable where there are workers.
         workers: a process for each environment, for slow or fragile ones; None: what its metadata asks for.
@@ -160,6 +162,11 @@ def make_pool(
         raise UserError(f"num_envs is {num_envs}: a pool of '{env_id}' needs at least 1 environment.")
     if not timeout_s > 0:
         raise UserError(f"timeout_s is {timeout_s}: the time-out of a call must be more than 0 seconds.")
+    if is_remote(env_id):
+        make = partial(
+            RemoteWorker, address_of(env_id), dict(env_args or {}), expert, blank_images, timeout_s
+        )
+        return _WorkerPool(env_id, num_envs, make, timeout_s)
     if workers is None:
         workers = bool(dict(registry.metadata_of(env_id).get("vlmq") or {}).get("workers", False))
     spec, args = registry.find_spec(env_id), dict(env_args or {})
@@ -215,7 +222,9 @@ class _Request:
 class _WorkerPool(Pool):
     concurrent = True
 
-    def __init__(self, env_id: str, num_envs: int, make: Callable[[], Worker], timeout_s: float) -> None:
+    def __init__(
+        self, env_id: str, num_envs: int, make: Callable[[], Worker | RemoteWorker], timeout_s: float
+    ) -> None:
         self._make = make
         self._timeout_s = timeout_s
         self._start_timeout_s = max(timeout_s, START_TIMEOUT_S)
@@ -229,7 +238,8 @@ class _WorkerPool(Pool):
             shapes = [worker.wait_ready(deadline, self._start_timeout_s) for worker in self._workers]
         except WorkerDied as error:
             self._shutdown()
-            raise PluginError(f"'{env_id}' cannot be started in a worker: {error}.") from error
+            where = "" if is_remote(env_id) else " in a worker"
+            raise PluginError(f"'{env_id}' cannot be started{where}: {error}.") from error
         except BaseException:
             self._shutdown()
             raise
@@ -315,7 +325,7 @@ class _WorkerPool(Pool):
         return failed(self._last[slot] or self._shape.blank(), reason)
 
 
-def _shut_down(workers: list[Worker], owner: int) -> None:
+def _shut_down(workers: list[Worker | RemoteWorker], owner: int) -> None:
     if os.getpid() != owner:
         return  # a forked child forgets its copy of the pool; the workers are not its own
     try:

@@ -27,6 +27,7 @@ from vlmq import api
 from vlmq.api import PluginError, UserError
 from vlmq.api.contract import ENTRY_POINT_GROUP
 from vlmq.api.imports import watched_import
+from vlmq.env import address
 
 RESTRICT = "VLMQ_PLUGINS"
 """Environment variable: `auto` (the default), `none`, or the comma-separated names that may load."""
@@ -83,6 +84,9 @@ def plugin_of(env_id: str) -> Plugin:
     Raises:
         PluginError: there is no such plugin, or it is quarantined.
     """
+    if address.is_remote(env_id):
+        place = f"the environment server at {address.address_of(env_id)}"
+        return Plugin("remote", place, "vlmq.env.remote", (address.spec_of(env_id),))
     namespace, slash, name = env_id.partition("/")
     if not (namespace and slash and name):
         raise PluginError(
@@ -103,11 +107,13 @@ def plugin_of(env_id: str) -> Plugin:
 
 
 def find_spec(env_id: str) -> EnvSpec:
-    """The spec of an id; imports only the plugin of its namespace.
+    """The spec of an id; imports only the plugin of its namespace. `remote://host:port/ID` is a server's.
 
     Raises:
         PluginError: the id is unknown (the nearest names are given), or its plugin is quarantined.
     """
+    if address.is_remote(env_id):
+        return address.spec_of(env_id)
     plugin = plugin_of(env_id)
     known = {spec.id: spec for spec in plugin.specs}
     if env_id in known:

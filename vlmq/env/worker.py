@@ -192,7 +192,7 @@ def main(pipe_fd: int, frame_fd: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for fd in (pipe_fd, frame_fd):
         os.set_inheritable(fd, False)
-    _watch(pipe_fd, parent)
+    watch(pipe_fd, parent)
     pipe: Connection[Any, Any] = Connection(pipe_fd)
     frame: NDArray[np.uint8] | None = None
     slot: Slot | None = None
@@ -214,7 +214,7 @@ def main(pipe_fd: int, frame_fd: int, parent: int) -> None:
                 step = slot.reset(argument) if verb == "reset" else slot.step(argument)
                 if frame is not None:
                     np.copyto(frame, step.observation.image)  # type: ignore[arg-type]  # it has one too
-                answer = _plain(step)
+                answer = plain(step)
             else:
                 if slot is not None:
                     slot.close()
@@ -233,7 +233,7 @@ def main(pipe_fd: int, frame_fd: int, parent: int) -> None:
             break
 
 
-def _plain(step: Step) -> tuple[Any, ...]:
+def plain(step: Step) -> tuple[Any, ...]:
     """A step without its picture, as plain values."""
     return (
         step.observation.text,
@@ -265,12 +265,18 @@ def _map_frame(file: IO[bytes], shape: tuple[int, int, int] | None) -> NDArray[n
         return np.frombuffer(mmap.mmap(file.fileno(), math.prod(shape)), np.uint8).reshape(shape)
 
 
-def _watch(fd: int, parent: int) -> None:
-    """Die with the parent, even while the environment is busy: the pipe hangs up, or the parent changes."""
+def watch(fd: int, parent: int, hang_up_too: int = 0) -> None:
+    """Die with the parent, even while the environment is busy: the pipe hangs up, or the parent changes.
+
+    Args:
+        fd: of the pipe, or of a connection.
+        parent: process id.
+        hang_up_too: another event of `select.poll` that means so: a connection's other end has closed it.
+    """
 
     def wait() -> None:
         hang_up = select.poll()
-        hang_up.register(fd, 0)  # asks for nothing, so that only a hang-up is reported
+        hang_up.register(fd, hang_up_too)  # asks for nothing, so that only a hang-up is reported
         while not hang_up.poll(_WATCH_S * 1e3) and os.getppid() == parent:
             pass
         # our whole group, a browser included; only if it is ours alone
