@@ -224,7 +224,7 @@ def test_truncate_goes_back_to_a_cursor_and_on_from_there(path: Path) -> None:
 def test_a_second_writer_gets_one_sentence_and_readers_are_welcome(path: Path) -> None:
     filled(path, 1)
     with EpisodeStore.open_for_append(path) as store:
-        with pytest.raises(DataError, match=r"another writer \(process \d+\) has this store open"):
+        with pytest.raises(DataError, match=r"another writer \(process \d+ on \S+\) has this store open"):
             EpisodeStore.open_for_append(path)
         assert len(EpisodeStore.open(path)) == 1
         store.append(make_episode(1))

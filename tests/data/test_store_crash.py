@@ -18,7 +18,7 @@ import pytest
 from data_episodes import episode_bits, make_episode
 
 from vlmq.api import DataError, Episode
-from vlmq.data.salvage import salvage
+from vlmq.data.salvage import mend, salvage
 from vlmq.data.store import EpisodeStore
 
 NAMES = ("episodes.bin", "images.bin", "meta.json")
@@ -221,6 +221,35 @@ def test_salvage_keeps_every_undamaged_episode(path: Path) -> None:
     saved = EpisodeStore.open(path.with_name("saved"))
     assert bits(saved) == [episode_bits(small(index)) for index in (0, 2, 3, 5)]
     assert saved.provenance["env_id"] == "x"
+
+
+def test_mending_puts_what_is_undamaged_in_the_place_of_the_whole(path: Path) -> None:
+    expected = closed_store(path, 5)
+    assert mend(path) is None
+    with EpisodeStore.open(path) as store:
+        inside = store._offsets[3] + 120
+    whole = bytearray((path / "episodes.bin").read_bytes())
+    whole[inside] ^= 4
+    (path / "episodes.bin").write_bytes(whole)
+    said = mend(path)
+    assert said is not None
+    assert "episode 3 is damaged" in said
+    assert f"the 4 undamaged episodes are used, and all is kept in {path}-damaged-1." in said
+    assert bits(EpisodeStore.open(path)) == [*expected[:3], expected[4]]
+    assert (path.with_name("episodes-damaged-1") / "episodes.bin").read_bytes() == whole
+    assert mend(path) is None
+
+
+def test_a_mending_that_was_interrupted_is_finished_or_begun_anew(path: Path) -> None:
+    expected = closed_store(path, 3)
+    mended = path.with_name("episodes.mended")
+    path.rename(mended)  # killed between the two renamings
+    assert mend(path) is None
+    assert bits(EpisodeStore.open(path)) == expected
+    mended.mkdir()  # killed while the copy was made
+    os.truncate(path / "episodes.bin", (path / "episodes.bin").stat().st_size - 1)
+    assert "the 2 undamaged episodes" in str(mend(path))
+    assert bits(EpisodeStore.open(path)) == expected[:2]
 
 
 @contextmanager

@@ -13,8 +13,10 @@ from typing import Any
 import lightning as L
 import torch
 
+from vlmq.api import Episode
 from vlmq.cli import main
 from vlmq.data.batch import Batch
+from vlmq.data.store import EpisodeStore
 from vlmq.train import cli as _heavy  # noqa: F401  # imported here: its loggers keep the stream they find
 
 CONFIG = """\
@@ -102,6 +104,36 @@ def logged(run_dir: Path) -> dict[int, dict[str, float]]:
                         if value and name not in ("step", "epoch") and not name.startswith(_TIMES)
                     }
     return found
+
+
+def check_same(run_dir: Path, whole: Path, updates: int = UPDATES) -> None:
+    """Every loss of a run, and every episode it played, is that of another, to the last digit."""
+    expected, actual = logged(whole), logged(run_dir)
+    assert sorted(expected) == list(range(updates))
+    assert actual == expected, "to the last digit"
+    stores = [EpisodeStore.open(folder / "replay") for folder in (whole, run_dir)]
+    assert stores[1].verify() == []
+    episodes = [{episode.index: episode_bits(episode) for episode in store} for store in stores]
+    assert [len(store) for store in stores] == [len(episodes[0])] * 2, "nothing is doubled"
+    assert episodes[1] == episodes[0]
+
+
+def episode_bits(episode: Episode) -> list[object]:
+    """All that an episode holds but where it is stored."""
+    seen = [None if o.image is None else o.image.tobytes() for o in episode.observations]
+    turns = [
+        (
+            t.observation.text,
+            t.reply,
+            t.action,
+            t.reward,
+            t.reply_ids.tobytes(),
+            t.logprobs.tobytes(),
+            t.source,
+        )
+        for t in episode.turns
+    ]
+    return [episode.seed, episode.success, episode.policy_version, seen, turns]
 
 
 @dataclass(frozen=True)

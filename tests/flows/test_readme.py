@@ -27,7 +27,7 @@ PROSE = [
     *sorted(ROOT.glob("envs/*/README.md")),
 ]
 HEAVY = ("fit", "validate", "collect")
-ENV_ID = re.compile(r"\w+/[\w-]+-v\d+")
+ENV_ID = re.compile(r"(remote://[\w.:-]+/)?\w+/[\w-]+-v\d+")
 
 
 def _blocks(path: Path, *languages: str) -> Iterator[str]:

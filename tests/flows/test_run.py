@@ -88,7 +88,8 @@ def test_checkpoints_of_the_end_and_of_the_best_evaluation_remain(run_dir: Path)
     )
     assert last["made"] == UPDATES
     assert best["made"] in (4, 12, 16, 20), "the best is never taken from the baseline"
-    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    kept = sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+    assert kept == ["best.ckpt", "last.ckpt", "previous.ckpt"]
 
 
 def test_own_play_is_kept_whole_and_numbered(run_dir: Path) -> None:

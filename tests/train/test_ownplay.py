@@ -19,6 +19,7 @@ class FakeReplay:
     def __init__(self, held: int = 0) -> None:
         self.held, self.shown = held, (0, 0)
         self.store = self
+        self.provenance: dict[str, list[int]] = {}
 
     @property
     def table(self) -> np.ndarray:
@@ -35,14 +36,20 @@ class FakeReplay:
         self.shown = (first, below)
 
 
-def _own(settings: Online, held: int = 0) -> tuple[OwnPlay, FakeReplay, list[tuple[list[int], Explore]]]:
+def _own(
+    settings: Online, held: int = 0, *, whole: bool = False, known: int = 0
+) -> tuple[OwnPlay, FakeReplay, list[tuple[list[int], Explore]]]:
     replay, played = FakeReplay(held), []
 
     def play(indices: list[int], explore: Explore) -> None:
         played.append((indices, explore))
         replay.held += len(indices)
 
-    return OwnPlay(settings, cast(Any, replay), play), replay, played
+    def forget(first: int) -> None:
+        replay.held = min(replay.held, first)
+
+    own = OwnPlay(settings, cast(Any, replay), play, forget=forget, whole=lambda: whole, known=known)
+    return own, replay, played
 
 
 def test_rounds_follow_the_count_of_updates() -> None:
@@ -108,3 +115,29 @@ def test_the_schedule_counts_what_was_trained_on_own_play() -> None:
 def test_bad_settings_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Online(**settings)
+
+
+def test_an_interrupted_round_is_played_anew_where_it_must_come_out_the_same() -> None:
+    own, _, played = _own(Online(episodes=4), held=6, whole=True)
+    own.collect(2, 0)
+    assert [indices for indices, _ in played] == [[4, 5, 6, 7]]
+
+
+def test_an_interrupted_round_is_played_to_its_end_where_nothing_may_be_lost() -> None:
+    own, _, played = _own(Online(episodes=4), held=6, whole=False)
+    own.collect(2, 0)
+    assert [indices for indices, _ in played] == [[6, 7]]
+
+
+def test_what_a_store_lost_of_rounds_that_the_checkpoint_knows_costs_no_other_episode() -> None:
+    own, _, played = _own(Online(episodes=4), held=6, whole=True, known=2)
+    own.collect(2, 0)
+    assert [indices for indices, _ in played] == [[6, 7]]
+
+
+def test_an_episode_that_was_given_up_is_counted_and_not_tried_again() -> None:
+    own, replay, played = _own(Online(episodes=4), held=7, whole=True)
+    replay.provenance = {"given_up": [7, 9]}
+    own.collect(2, 0)
+    assert played == []
+    assert own.given_up == 1

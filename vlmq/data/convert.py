@@ -18,9 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from vlmq.api import DataError, Episode, Turn
-from vlmq.data import minari, parquet
+from vlmq.data import files, minari, parquet
 from vlmq.data.damage import Damage, Kind
-from vlmq.data.files import full_disk
 from vlmq.data.foreign.tally import Choices, Tally
 from vlmq.data.jsonl import write_jsonl
 from vlmq.data.sources import SOURCES, TARGETS, guess_format, provenance_of, read, read_undamaged
@@ -191,8 +190,7 @@ def _workshop(target: Path) -> Iterator[Path]:
     try:
         yield folder
     except OSError as error:
-        full = full_disk(target, error)
-        raise full if full is not None else error from error
+        raise files.trouble(target, error) or error from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,8 +6,10 @@ import errno
 import fcntl
 import json
 import os
+import platform
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +26,7 @@ NAMES = (META, LOCK, EPISODES, IMAGES, _META_TEMPORARY)
 """Every file a store directory may hold."""
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _T = TypeVar("_T")
 
 
@@ -77,22 +80,26 @@ def write_at(fd: int, offset: int, data: bytes) -> None:
         view, offset = view[written:], offset + written
 
 
-def full_disk(path: Path, error: OSError) -> DataError | None:
-    """The sentence for an error that freeing space mends; None for any other."""
-    # HDF5 and Arrow keep the number in the text of their own error, if anywhere
-    if error.errno not in _FULL and not any(os.strerror(number) in str(error) for number in _FULL):
-        return None
-    why = error.strerror or "the disk is full"
-    return DataError(
-        f"{path}: there is no room to write ({why}); free some space or raise the limit and go on:"
-        " what was stored before is intact"
-    )
+def trouble(path: Path, error: OSError) -> DataError | None:
+    """The sentence for an error that freeing space or giving rights mends; None for any other."""
+    # HDF5 and Arrow keep the number in the text of their own error, if anywhere.
+    if error.errno in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
+        why = error.strerror or "the disk is full"
+        return DataError(
+            f"{path}: there is no room to write ({why}); free some space or raise the limit and go on:"
+            " what was stored before is intact"
+        )
+    if error.errno in _DENIED:
+        return DataError(
+            f"{path}: it cannot be written ({error.strerror}); mend its rights, or choose another folder"
+        )
+    return None
 
 
 def write_meta(directory: Path, meta: dict[str, Any]) -> None:
     """Replace the meta file in one step: a reader sees the old one or the new one.
 
-    Raises DataError where the disk is full or the provenance is not plain JSON.
+    Raises DataError where the disk is full or read-only, or the provenance is not plain JSON.
     """
     temporary = directory / _META_TEMPORARY
     try:
@@ -110,9 +117,10 @@ def write_meta(directory: Path, meta: dict[str, Any]) -> None:
         os.replace(temporary, directory / META)
         sync_directory(directory)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        full = full_disk(directory / META, error)
-        raise full if full is not None else error from error
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        known = trouble(directory / META, error)
+        raise known if known is not None else error from error
 
 
 def read_meta(directory: Path) -> dict[str, Any]:
@@ -172,20 +180,28 @@ def version() -> str:
         return "(not installed)"
 
 
-def take_lock(directory: Path) -> int:
-    """Become the only writer: the descriptor to keep open. The system frees the lock when a process dies."""
-    fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def take_lock(
+    directory: Path,
+    held: str = "another writer (process {owner}) has this store open; close it or write elsewhere",
+) -> int:
+    """Become the only writer: the descriptor to keep open. The system frees the lock when a process dies.
+
+    Raises DataError where another process holds it, in the words of `held`, or the directory is read-only.
+    """
+    try:
+        fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        known = trouble(directory, error)
+        raise known if known is not None else error from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
+        owner = os.read(fd, 128).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
-        raise DataError(
-            f"{directory}: another writer (process {owner}) has this store open; close it or write elsewhere"
-        ) from None
+        raise DataError(f"{directory}: {held.format(owner=owner)}") from None
     os.ftruncate(fd, 0)
     try:
-        os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        os.pwrite(fd, f"{os.getpid()} on {platform.node()}\n".encode("ascii", "replace"), 0)
     except OSError:  # a full disk must not keep anybody out: the number is only for the message above
         os.ftruncate(fd, 0)
     return fd

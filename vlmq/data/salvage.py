@@ -1,10 +1,11 @@
-"""Copy the undamaged episodes of a damaged store to a new one."""
+"""Copy the undamaged episodes of a damaged store to a new one, or put them in its place."""
 
 from __future__ import annotations
 
 import itertools
 import mmap
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from vlmq.data.damage import Damage, Kind
 from vlmq.data.images import ImageReader
 from vlmq.data.schema import HEADER_BYTES, MAGIC, Record, is_intact, parse_header
 from vlmq.data.store import EpisodeStore
+
+SALVAGED_FROM = "salvaged_from"
+"""In the provenance of a store: the damaged one that its episodes were copied from."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def salvage(path: str | Path, into: str | Path) -> SalvageReport:
     counts = Counter[str]()
     found = undamaged(path)
     first = next(found, None)  # there are files to read, or nothing is made
-    with EpisodeStore.create(into, {**provenance, "salvaged_from": str(path)}) as target:
+    with EpisodeStore.create(into, {**provenance, SALVAGED_FROM: str(path)}) as target:
         for episode in itertools.chain([] if first is None else [first], found):
             if isinstance(episode, Damage):
                 counts[episode.kind] += 1
@@ -75,6 +79,42 @@ def undamaged(path: Path) -> Iterator[Episode | Damage]:
         yield from _undamaged(path, fds[0], ImageReader(fds[1], str(path / files.IMAGES)))
     finally:
         files.close_all(fds)
+
+
+def mend(path: str | Path) -> str | None:
+    """Read a whole store; where it is damaged, put its undamaged episodes in its place.
+
+    The damaged one stays beside it, under another name. Nobody may have it open. Whoever is interrupted in between
+    finds either the damaged store or the mended one at the next call.
+
+    Returns:
+        A sentence on what was found, None where all was well.
+
+    Raises:
+        DataError: there is no store, it is of a newer version, or there is no room for a copy.
+    """
+    path = Path(path)
+    mended = path.with_name(f"{path.name}.mended")
+    if not path.exists() and mended.exists():
+        mended.rename(path)
+    try:
+        with EpisodeStore.open(path) as store:
+            wrong = store.verify()
+    except DataError as error:
+        newer = isinstance(error, Damage) and error.kind is Kind.VERSION
+        if newer or not (path / files.EPISODES).is_file():
+            raise
+        wrong = [str(error)]
+    if not wrong:
+        return None
+    shutil.rmtree(mended, ignore_errors=True)
+    report = salvage(path, mended)
+    number = 1
+    while (aside := path.with_name(f"{path.name}-damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    mended.rename(path)
+    return f"{wrong[0].split(';')[0]}: the {report.kept} undamaged episodes are used, and all is kept in {aside}."
 
 
 def _undamaged(path: Path, fd: int, load: ImageReader) -> Iterator[Episode | Damage]:

@@ -95,6 +95,9 @@ class EpisodeStore:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise DataError(f"{path}: a file is in the way; choose another directory for the store") from None
+        except OSError as error:
+            known = files.trouble(path, error)
+            raise known if known is not None else error from error
         files.require_vacant(path)
         lock_fd = files.take_lock(path)
         try:
@@ -417,7 +420,7 @@ class EpisodeStore:
         except BaseException as error:
             os.ftruncate(self._episodes_fd, self._offsets[-1])
             os.ftruncate(self._images_fd, self._images_end)
-            full = files.full_disk(self.path, error) if isinstance(error, OSError) else None
-            if full is not None:
-                raise full from error
+            known = files.trouble(self.path, error) if isinstance(error, OSError) else None
+            if known is not None:
+                raise known from error
             raise

@@ -14,6 +14,7 @@ from torchrl.collectors import Collector
 
 from vlmq import counter
 from vlmq.api import Episode
+from vlmq.env.address import local_id
 from vlmq.env.bridge import PoolEnv
 from vlmq.env.pool import make_pool
 from vlmq.prompt.encode import Encoder
@@ -30,7 +31,7 @@ class Player:
     """N environments, an actor, and the loop between them. Close it, or use it in a `with`.
 
     Args:
-        env_id: registered id.
+        env_id: registered id, or `remote://host:port/ID`; episodes hold the id alone.
         num_envs: environments played at once.
         encoder: shared with the learner.
         env_args: keyword arguments of the environment.
@@ -69,15 +70,16 @@ class Player:
             expert=True,
             blank_images=blank_images,
         )
-        self.env_id = env_id
+        self.env_id = local_id(env_id)
         self.env_args = json.dumps(env_args or {}, sort_keys=True)
         has_image = pool.image_shape is not None
+        self.asynchronous = pool.concurrent if asynchronous is None else asynchronous
         self._seed_of: Callable[[int], int] = lambda index: 0
         self._env = PoolEnv(
             pool,
             lambda index: self._seed_of(index),
             max_reply=max_reply,
-            asynchronous=pool.concurrent if asynchronous is None else asynchronous,
+            asynchronous=self.asynchronous,
         )
         self._actor = Actor(
             encoder,

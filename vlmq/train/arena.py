@@ -25,11 +25,11 @@ class Arena:
         part: episodes that several processes play before they meet.
 
     Attributes:
-        discarded: episodes given up so far because their environment kept breaking.
+        asynchronous: whether who answers first is replied to first, so that episodes do not repeat themselves to the
+            last digit.
     """
 
     def __init__(self, make_player: Callable[[dict[str, Any], bool], Player], *, part: int) -> None:
-        self.discarded = 0
         self._make_player = make_player
         self._part = part
         self._players: dict[tuple[str, bool], Player] = {}
@@ -59,8 +59,8 @@ class Arena:
     def play_into(
         self, folder: Path, policy: Policy, indices: list[int], seed_of: Callable[[int], int], *, title: str,
         **about: Any,
-    ) -> None:  # fmt: skip
-        """Play episodes and append them to a store as they finish.
+    ) -> list[int]:  # fmt: skip
+        """Play episodes and append them to a store as they finish; gives those whose environment kept breaking.
 
         Args:
             folder: the store's.
@@ -84,11 +84,17 @@ class Arena:
             if writer is not None:
                 writer.flush(fsync=True)
                 writer.close()
-        self.discarded += len(player.discarded) - before
+        lost: list[tuple[int, str]] = sync.everyone(player.discarded[before:])
         if sync.rank() == 0:
-            for index, reason in player.discarded[before:]:
+            for index, reason in lost:
                 tqdm.write(f"episode {index} was given up: {reason}")
         sync.barrier()
+        return [index for index, _ in lost]
+
+    @property
+    def asynchronous(self) -> bool:
+        """See above; starts the environments."""
+        return self._player({}, False).asynchronous
 
     def close(self) -> None:
         """Stop the environments."""

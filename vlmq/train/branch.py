@@ -5,7 +5,6 @@ Each process of a sharded run keeps its own part, so nothing is gathered.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from vlmq.api import ModelError
 from vlmq.model.actor_critic import ActorCritic, own_part
+from vlmq.train import checkpoint
 
 
 def save(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> None:
@@ -26,10 +26,7 @@ def save(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> No
             for p in group["params"]
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    checkpoint.write(state, path)
 
 
 @torch.no_grad()
@@ -39,12 +36,11 @@ def load(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> No
     Raises:
         ModelError: the file is missing or damaged.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    if not checkpoint.is_intact(path):
         raise ModelError(
             f"{path}, the state a phase starts from, is missing or damaged; start the run again."
-        ) from error
+        )
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     for name, parameter in _kept(model):
         own_part(parameter).copy_(state["parameters"][name])
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

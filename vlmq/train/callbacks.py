@@ -50,6 +50,18 @@ class CtrlC(L.Callback):
             raise KeyboardInterrupt
 
 
+class UpdateLog(L.Callback):
+    """Has each update logged before a checkpoint may say that it was made.
+
+    The module's own hook comes after those of all callbacks: a run killed in between would never log that update.
+    """
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        pl_module.log_update(batch)
+
+
 class Reporter(L.Callback):
     """Writes `results.json` and `curve.png` after every evaluation, and prints the table at the end."""
 

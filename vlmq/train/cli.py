@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
 import re
 import sys
 import tempfile
@@ -18,14 +17,16 @@ from typing import Any
 import lightning as L
 import yaml
 from jsonargparse import ArgumentError
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from vlmq import configs
 from vlmq.api import UserError
-from vlmq.train import checkpoint, dry, memory, strategy
-from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, checkpoint_callbacks
+from vlmq.data import files
+from vlmq.train import checkpoint, dry, folder, memory, strategy
+from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, UpdateLog, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.health import HealthWatch
 from vlmq.train.module import VlmqModule
@@ -60,11 +61,19 @@ class VlmqTrainer(L.Trainer):
         run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
         kwargs["default_root_dir"] = str(run_dir)
         kwargs["logger"] = _loggers(run_dir, kwargs.get("logger"))
-        own = [CtrlC(), Reporter(), HealthWatch(), *checkpoint_callbacks(run_dir, checkpoint_every)]
+        own = [
+            CtrlC(),
+            UpdateLog(),
+            Reporter(),
+            HealthWatch(),
+            *checkpoint_callbacks(run_dir, checkpoint_every),
+        ]
         kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), *own]
         kwargs["max_epochs"] = 1
         super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)
         strategy.prepare(self.strategy)
+        if type(self.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.strategy.checkpoint_io = checkpoint.CheckpointFile()
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Lightning's own, which takes weights and numbers from a checkpoint and never runs code from it."""
@@ -117,11 +126,14 @@ class VlmqTrainer(L.Trainer):
 class VlmqCLI(LightningCLI):
     """LightningCLI with the verbs fit, validate and collect.
 
-    Attributes:
-        leaving: closed when the verb is done: what shall not outlive it.
+    Args:
+        held: what this verb holds until it is done, such as the folder of a `fit`.
+        arguments: see `LightningCLI`.
     """
 
-    leaving = ExitStack()
+    def __init__(self, *arguments: Any, held: ExitStack, **more: Any) -> None:
+        self._held = held
+        super().__init__(*arguments, **more)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -145,11 +157,29 @@ class VlmqCLI(LightningCLI):
         except ArgumentError as error:
             raise UserError(explain(str(error), self._known_settings())) from error
         # Here and not later: next, Lightning reads the file for settings of its own.
-        settings = self.config[self.config.subcommand]
-        if settings.get("ckpt_path") is not None:
-            path = checkpoint.find(str(settings.ckpt_path), _run_dir(settings))
-            checkpoint.read(path)
-            settings["ckpt_path"] = str(path)
+        verb = self.config.subcommand
+        settings = self.config[verb]
+        run_dir = _run_dir(settings)
+        takes = verb == "fit" and folder.is_first_process() and not settings.trainer.dry_run
+        if settings.get("ckpt_path") is None:
+            if takes:
+                self._take(run_dir, moving_aside=True)
+            return
+        path = checkpoint.find(str(settings.ckpt_path), run_dir)
+        if takes:
+            self._take(run_dir, moving_aside=False)
+            if settings.ckpt_path == "last" and path.name == checkpoint.PREVIOUS:
+                path = checkpoint.put_back(path)
+        checkpoint.read(path)
+        settings["ckpt_path"] = str(path)
+
+    def _take(self, run_dir: Path, *, moving_aside: bool) -> None:
+        """Be the only `fit` in a folder, an earlier run in it moved aside first or not."""
+        lock = folder.Lock(run_dir)
+        if moving_aside and folder.move_aside(run_dir):
+            lock.release()  # it went along
+            lock = folder.Lock(run_dir)
+        self._held.callback(lock.release)
 
     def _known_settings(self) -> list[str]:
         parsers = self._subcommand_parsers.values()
@@ -168,14 +198,11 @@ class VlmqCLI(LightningCLI):
             ) from error
 
     def before_instantiate_classes(self) -> None:
-        """Keep an earlier run of the same folder."""
+        """A dry run happens nowhere."""
         settings = self.config[self.subcommand]
         if self.subcommand == "fit" and settings.trainer.dry_run:
-            nowhere = self.leaving.enter_context(tempfile.TemporaryDirectory(prefix="vlmq-dry-run-"))
+            nowhere = self._held.enter_context(tempfile.TemporaryDirectory(prefix="vlmq-dry-run-"))
             dry.prepare(settings, _run_dir(settings), Path(nowhere))
-            return
-        if self.subcommand == "fit" and settings.get("ckpt_path") is None and "LOCAL_RANK" not in os.environ:
-            _move_aside(_run_dir(settings))
 
 
 def main(args: list[str]) -> int:
@@ -191,25 +218,27 @@ def main(args: list[str]) -> int:
         # Last, so that nothing after it takes it back.
         sys.argv[1:] = [*(a for a in sys.argv[1:] if a != dry.FLAG), "--trainer.dry_run", "true"]
     try:
-        with VlmqCLI.leaving:
-            _start()
+        with ExitStack() as held:
+            VlmqCLI(
+                VlmqModule,
+                VlmqDataModule,
+                trainer_class=VlmqTrainer,
+                save_config_callback=SaveConfig,
+                seed_everything_default=1,
+                parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
+                held=held,
+            )
+    except OSError as error:
+        known = files.trouble(Path(error.filename or "."), error)
+        if known is None:
+            raise
+        raise known from error
     except SystemExit as stop:
         # Lightning makes an exit code of its own out of Ctrl-C.
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise
     return 0
-
-
-def _start() -> None:
-    VlmqCLI(
-        VlmqModule,
-        VlmqDataModule,
-        trainer_class=VlmqTrainer,
-        save_config_callback=SaveConfig,
-        seed_everything_default=1,
-        parser_kwargs=dict(_PARSER, **dict.fromkeys(VlmqCLI.subcommands(), _PARSER)),
-    )
 
 
 def explain(message: str, known: list[str]) -> str:
@@ -278,18 +307,6 @@ def _loggers(run_dir: Path, chosen: Logger | Iterable[Logger] | bool | None) -> 
 
 def _run_dir(settings: Any) -> Path:
     return Path(settings.trainer.default_root_dir or "runs/default")
-
-
-def _move_aside(run_dir: Path) -> None:
-    """A run that starts anew in the folder of an earlier one keeps that one under another name."""
-    if not any((run_dir / name).is_dir() for name in (checkpoint.FOLDER, "replay")):
-        return
-    number = 1
-    while (old := run_dir.with_name(f"{run_dir.name}-{number}")).exists():
-        number += 1
-    run_dir.rename(old)
-    go_on = f"--trainer.default_root_dir {old} --ckpt_path last"
-    print(f"{run_dir} held an earlier run; it is now {old} (go on with it: {go_on}).", file=sys.stderr)
 
 
 _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}

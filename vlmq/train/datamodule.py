@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -14,11 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.data.replay import EpisodeSource, StreamReplay, TurnReplay, held_out
+from vlmq.data.salvage import SALVAGED_FROM, mend
 from vlmq.data.store import EpisodeStore
+from vlmq.env.address import local_id
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 from vlmq.report.results import Row
@@ -27,7 +31,7 @@ from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Policy, ScriptedPolicy
 from vlmq.train.arena import Arena
 from vlmq.train.judge import discounted_returns, judge_data
-from vlmq.train.ownplay import Explore, OwnPlay
+from vlmq.train.ownplay import GIVEN_UP, Explore, OwnPlay, given_up
 from vlmq.train.schedule import Schedule
 from vlmq.train.settings import Collect, Evaluation, Online
 
@@ -41,7 +45,8 @@ class VlmqDataModule(L.LightningDataModule):
     """Environment, dataset, replay and evaluation of a run.
 
     Args:
-        env: id of an environment that an installed plugin provides; `vlmq envs` lists them.
+        env: id of an environment that an installed plugin provides (`vlmq envs` lists them), or one of a server's:
+            `remote://host:port/ID` (`vlmq serve`).
         env_args: keyword arguments of the environment.
         num_envs: environments played at once.
         workers: one process an environment; by default whatever the environment asks for.
@@ -105,13 +110,15 @@ class VlmqDataModule(L.LightningDataModule):
         self._offline: TurnReplay | StreamReplay | None = None
         self._own: OwnPlay | None = None
         self._own_priorities: dict[str, Any] | None = None
+        # Of the dataset; and what a checkpoint says of own play, for a run that has not come to that yet.
+        self._given_up, self._own_given_up, self._own_rounds = 0, 0, 0
         self._judged: Batch | None = None
         self.seconds: dict[str, float] = {}
 
     @property
     def discarded(self) -> int:
         """Episodes given up so far because their environment kept breaking."""
-        return self._arena.discarded
+        return self._given_up + (self._own.given_up if self._own else self._own_given_up)
 
     # -- places ----------------------------------------------------------------------------------------------
 
@@ -184,7 +191,7 @@ class VlmqDataModule(L.LightningDataModule):
                 f"{self.encoder.reply_format}; set one to the other, or data.dataset to another folder."
             )
         env = store.provenance.get("env")
-        if env is not None and self.env is not None and env != self.env:
+        if env is not None and self.env is not None and env != local_id(self.env):
             raise DataError(
                 f"the dataset {self.dataset_dir} was made in {env}, but data.env is {self.env}; set data.dataset to "
                 "another folder."
@@ -204,14 +211,18 @@ class VlmqDataModule(L.LightningDataModule):
                 f"the dataset {self.dataset_dir} is to be played by the model; make it first with `vlmq collect`."
             )
         provenance = {
-            "env": self.env, "env_args": self.env_args, "seed": self.seed, "tokenizer": self.encoder.fingerprint,
-            "reply_format": self.encoder.reply_format, "collect": asdict(settings),
+            "env": self.env and local_id(self.env), "env_args": self.env_args, "seed": self.seed,
+            "tokenizer": self.encoder.fingerprint, "reply_format": self.encoder.reply_format,
+            "collect": asdict(settings),
         }  # fmt: skip
         self._make_store(self.dataset_dir, provenance)
+        if self._resumes and self.dataset is None:
+            self._mend(self.dataset_dir)
         store = EpisodeStore.open(self.dataset_dir)
         if len(store) >= settings.episodes:
             return store
-        if store.provenance.get("collect") is None or store.provenance != json.loads(json.dumps(provenance)):
+        made_as = {name: value for name, value in store.provenance.items() if name != SALVAGED_FROM}
+        if made_as.get("collect") is None or made_as != json.loads(json.dumps(provenance)):
             raise DataError(
                 f"the dataset {self.dataset_dir} holds {len(store)} episodes made with other settings than this "
                 "config's; set data.dataset to another folder, or data.collect to null to use it as it is."
@@ -226,14 +237,15 @@ class VlmqDataModule(L.LightningDataModule):
                 corruption=0.0 if settings.policy == "expert" else settings.corruption,
             )
         # Its own seeds: what the dataset shows is neither replayed online nor evaluated.
-        self._play_into(self.dataset_dir, policy, missing, "dataset", settings.policy, "collecting")
+        lost = self._play_into(self.dataset_dir, policy, missing, "dataset", settings.policy, "collecting")
+        self._given_up += len(lost)
         store.refresh()
         return store
 
     def _play_into(
         self, folder: Path, policy: Policy, indices: list[int], stream: str, source: str, title: str
-    ) -> None:
-        self._arena.play_into(
+    ) -> list[int]:
+        return self._arena.play_into(
             folder,
             policy,
             indices,
@@ -320,24 +332,55 @@ class VlmqDataModule(L.LightningDataModule):
     def _own_play(self) -> OwnPlay:
         if self._own is None:
             folder = self.run_dir / "replay"
-            self._make_store(folder, {"env": self.env, "tokenizer": self.encoder.fingerprint})
+            if self._resumes:
+                self._mend(folder)
+            self._make_store(
+                folder, {"env": self.env and local_id(self.env), "tokenizer": self.encoder.fingerprint}
+            )
 
             def play(missing: list[int], explore: Explore) -> None:
                 policy = self._learner.policy(
                     temperature=self.online.temperature, seed=self.seed, explore=explore
                 )
-                self._play_into(folder, policy, missing, "own play", "model", "playing")
+                lost = self._play_into(folder, policy, missing, "own play", "model", "playing")
+                if lost and sync.rank() == 0:
+                    with EpisodeStore.open_for_append(folder) as store:
+                        store.update_provenance({GIVEN_UP: sorted({*given_up(store), *lost})})
+                sync.barrier()
+
+            def forget(first: int) -> None:
+                if sync.rank() == 0:
+                    with EpisodeStore.open_for_append(folder) as store:
+                        later = np.flatnonzero(store.table["index"] >= first)
+                        store.update_provenance({GIVEN_UP: sorted(i for i in given_up(store) if i < first)})
+                        store.truncate(int(later[0]) if len(later) else len(store))
+                sync.barrier()
 
             replay = self._replay(EpisodeStore.open(folder), stream=_OWN)
             if self._own_priorities is not None:
                 replay.priorities.load_state_dict(self._own_priorities)
-            self._own = OwnPlay(self.online, replay, play)
+            self._own = OwnPlay(
+                self.online, replay, play, forget=forget, whole=lambda: not self._arena.asynchronous,
+                known=self._own_rounds,
+            )  # fmt: skip
         return self._own
 
     def _make_store(self, folder: Path, provenance: dict[str, Any]) -> None:
         if sync.rank() == 0 and not (folder / "meta.json").is_file():
             EpisodeStore.create(folder, provenance).close()
         sync.barrier()
+
+    def _mend(self, folder: Path) -> None:
+        """Go on with the undamaged episodes of a store of this run's own, saying so where not all are."""
+        if sync.rank() == 0 and any(f.exists() for f in (folder, folder.with_name(f"{folder.name}.mended"))):
+            found = mend(folder)
+            if found is not None:
+                tqdm.write(found, file=sys.stderr)
+        sync.barrier()
+
+    @property
+    def _resumes(self) -> bool:
+        return self.trainer is not None and self.trainer.ckpt_path is not None
 
     def held_out_batch(self) -> Batch:
         """Fragments of episodes that are never trained on, the same ones at every call."""
@@ -418,10 +461,12 @@ class VlmqDataModule(L.LightningDataModule):
             for name, replay in kept.items()
             if isinstance(replay, TurnReplay)
         }
-        return {"discarded": self.discarded, "priorities": priorities}
+        own = {"rounds": self._own.rounds, "given_up": self._own.given_up} if self._own else {}
+        return {"discarded": self._given_up, "own": own, "priorities": priorities}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._arena.discarded = state_dict["discarded"]
+        self._given_up, own = state_dict["discarded"], state_dict.get("own", {})
+        self._own_rounds, self._own_given_up = own.get("rounds", 0), own.get("given_up", 0)
         priorities = state_dict["priorities"]
         if isinstance(self._offline, TurnReplay) and "offline" in priorities:
             self._offline.priorities.load_state_dict(priorities["offline"])

@@ -506,7 +506,7 @@ class VlmqModule(L.LightningModule):
         self.metrics = values
         self.log("pass_rate", self.metrics["pass_rate"], prog_bar=True, logger=False, batch_size=1)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def log_update(self, batch: Batch) -> None:
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
         seconds = time.perf_counter() - self._begun
         positions = sync.total(batch.positions)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vlmq.data.replay import TurnReplay
+from vlmq.data.store import EpisodeStore
 from vlmq.train.settings import Online
+
+GIVEN_UP = "given_up"
+"""In the store's provenance."""
 
 Explore = tuple[float, float]
 """Lowest and highest exploration rate; each episode has its own between them."""
@@ -15,20 +19,44 @@ class OwnPlay:
     """Rounds of own play in one store.
 
     What is visible at an update is a function of where the run stands, never of when it was interrupted: after an
-    interrupt the store may hold more than the checkpoint knows of, which is then used and not played again.
+    interrupt the store may hold more than the checkpoint knows of. Whole rounds of that are used and not played
+    again. Of a round that was interrupted, the stored episodes are used too where `whole` is false; else they are
+    forgotten and the round is played anew, with the same replies in one batch as ever: so it comes out the same to
+    the last digit.
 
     Args:
         settings: of the rounds.
         replay: of the store they are played into.
         play: plays the episodes with these indices into the store, exploring so much.
+        forget: drops the stored episodes from an index on.
+        whole: tells whether a round is played from its beginning or not at all.
+        known: rounds that the checkpoint knows of: what is missing of them, the store has lost, and it is played
+            by the present policy.
+
+    Attributes:
+        replay: as given.
+        rounds: how many there are.
     """
 
     def __init__(
-        self, settings: Online, replay: TurnReplay, play: Callable[[list[int], Explore], None]
+        self,
+        settings: Online,
+        replay: TurnReplay,
+        play: Callable[[list[int], Explore], None],
+        *,
+        forget: Callable[[int], None] = lambda first: None,
+        whole: Callable[[], bool] = lambda: False,
+        known: int = 0,
     ) -> None:
         self.replay = replay
-        self._settings, self._play = settings, play
-        self._rounds = 0
+        self.rounds = 0
+        self._settings, self._play, self._forget, self._whole = settings, play, forget, whole
+        self._known = known
+
+    @property
+    def given_up(self) -> int:
+        """Episodes of the rounds so far whose environment kept breaking."""
+        return sum(index < self.rounds * self._settings.episodes for index in given_up(self.replay.store))
 
     def collect(self, due: int, trained: int) -> None:
         """Play the rounds that are due and not stored yet, and show those that batches are drawn from.
@@ -39,27 +67,39 @@ class OwnPlay:
         """
         settings = self._settings
         while self._is_due(due, trained):
-            first = self._rounds * settings.episodes
+            first = self.rounds * settings.episodes
             wanted = range(first, first + settings.episodes)
-            self.replay.store.refresh()
-            missing = [index for index in wanted if self.replay.store.position_of(index) is None]
+            missing = self._missing(wanted)
+            if 0 < len(missing) < len(wanted) and self.rounds >= self._known and self._whole():
+                self._forget(first)
+                missing = self._missing(wanted)
             if missing:
-                self._play(missing, exploration(settings, self._rounds))
+                self._play(missing, exploration(settings, self.rounds))
                 self.replay.store.refresh()
-            self._rounds += 1
-        kept = self._rounds if settings.rounds is None else settings.rounds
-        self.replay.show(self._rounds * settings.episodes, max(0, self._rounds - kept) * settings.episodes)
+            self.rounds += 1
+        kept = self.rounds if settings.rounds is None else settings.rounds
+        self.replay.show(self.rounds * settings.episodes, max(0, self.rounds - kept) * settings.episodes)
+
+    def _missing(self, wanted: range) -> list[int]:
+        self.replay.store.refresh()
+        settled = given_up(self.replay.store)
+        return [i for i in wanted if self.replay.store.position_of(i) is None and i not in settled]
 
     def _is_due(self, due: int, trained: int) -> bool:
         if self._settings.replay_ratio is None:
-            return self._rounds < due
+            return self.rounds < due
         return trained >= self._settings.replay_ratio * self._turns()
 
     def _turns(self) -> int:
         """Turns of the rounds so far."""
         table = self.replay.store.table
-        known = table["index"] < self._rounds * self._settings.episodes
+        known = table["index"] < self.rounds * self._settings.episodes
         return int(table["num_turns"][known].sum())
+
+
+def given_up(store: EpisodeStore) -> frozenset[int]:
+    """Indices of the episodes that this store will never hold, because their environment kept breaking."""
+    return frozenset(store.provenance.get(GIVEN_UP, ()))
 
 
 def exploration(settings: Online, number: int) -> Explore:
