@@ -23,7 +23,7 @@ from vlmq.model.generate import Sampling
 from vlmq.prompt.encode import Encoder
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Context, ModelPolicy, Policy, Reply, ScriptedPolicy, scripted_reply
-from vlmq.train.judge import judge
+from vlmq.train.judge import Outcome, judge
 
 # Tells seeds apart and fails on demand (see conftest.py): an episode of seed 666 cannot even be reset.
 MAX_REPLY = 8
@@ -306,8 +306,8 @@ def test_an_episode_of_several_tasks_goes_under_its_own_id(tiny_encoder: Encoder
     with Player("line/Either-v0", 2, tiny_encoder, max_reply=32, workers=True) as player:
         elsewhere = list(player.play(policy, range(12), episode_seed(1, "test"), source="test"))
     assert {episode.index: episode.env_id for episode in elsewhere} == {e.index: e.env_id for e in whole}
-    row = judge("expert", whole, 1)
+    row = judge("expert", [Outcome.of(e) for e in whole], 1)
     assert sum(task["episodes"] for task in row.extras["tasks"]) == 12
     assert [task["env_id"] for task in row.extras["tasks"]] == ["line/Recall-v0", "line/Walk-v0"]
     only = [episode for episode in whole if episode.env_id == "line/Walk-v0"]
-    assert "tasks" not in judge("expert", only, 1).extras
+    assert "tasks" not in judge("expert", [Outcome.of(e) for e in only], 1).extras

@@ -146,6 +146,21 @@ def test_validate_gives_the_same_table_for_the_same_seed_in_any_process(
         assert any(line.startswith(name) for line in out.splitlines()), out
 
 
+def test_validate_goes_on_where_it_was_cut_short(
+    small: SmallRun, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = _table(run_dir, small)
+    journal = run_dir / "validate" / "model.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:3]) + lines[3][:20])
+    capsys.readouterr()
+    assert _table(run_dir, small) == whole
+    said = capsys.readouterr().out
+    assert f"model: 2 of {len(lines) - 1} episodes were played before" in said
+    assert "random: " not in said, "its evaluation was whole, and is made again"
+    assert sorted(journal.read_text().splitlines()[1:]) == sorted(line.strip() for line in lines[1:])
+
+
 def test_the_critic_may_choose_among_replies_or_tokens(small: SmallRun, run_dir: Path) -> None:
     policies = ("--data.evaluation.policies", "[model,best_of,shifted]", "--data.evaluation.q_shift", "1e4")
     rows = _table(run_dir, small, *policies, "--data.evaluation.best_of", "3")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from vlmq.api import DataError, UserError
-from vlmq.report.compare import as_markdown, compare, draw, table, task_table
+from vlmq.report.compare import as_markdown, compare, cost_table, draw, table, task_table
 from vlmq.report.results import Row, write_results
 
 CONFIG: dict[str, Any] = {
@@ -136,6 +136,36 @@ def test_each_task_has_its_own_success_return_and_syntax(tmp_path: Path) -> None
         ("t/B-v0", "afsft", "2", "100.0 % [100.0, 100.0]", "", ""),
     ]
     assert task_table(compare([run(tmp_path / "alone", 1, {"afsft": 91})])) == []
+
+
+def test_what_it_cost_to_reach_a_success(tmp_path: Path) -> None:
+    for seed, reached in {1: 0.9, 2: 0.95, 3: 0.5}.items():
+        folder = run(tmp_path / f"r{seed}", seed, {})
+        curve = [
+            {
+                "updates": 100 * n,
+                "success": success,
+                "tokens": 1000 * n,
+                "seconds": 60.0 * n * seed,
+                "own_turns": n,
+            }
+            for n, success in ((1, 0.2), (2, reached), (3, 1.0 if seed < 3 else 0.5))
+        ]
+        rows = [
+            Row.from_counts(
+                "data", successes=1, episodes=10, episode_return=0, syntax=1, seed=seed, turns=4.0
+            ),
+            Row.from_counts(
+                "afsft", successes=9, episodes=9, episode_return=0, syntax=1, seed=seed, curve=curve
+            ),
+        ]
+        write_results(folder / "results.json", rows)
+    arms = compare([tmp_path / f"r{seed}" for seed in (1, 2, 3)])
+    # Seeds 1 and 2 reach it at the second evaluation: (2 + 4) / 2 minutes, 2 own turns and 40 of the data.
+    assert cost_table(arms, 0.9)[1:] == [("afsft", "2 of 3", "200", "2", "42", "2,000", "3.0")]
+    assert cost_table(arms, 1.0)[1][:3] == ("afsft", "2 of 3", "300")
+    assert cost_table(compare([tmp_path / "r3"]), 0.9)[1] == ("afsft", "0 of 1", "never", "", "", "", "")
+    assert cost_table(compare([run(tmp_path / "older", 1, {"afsft": 91})]), 0.9) == []
 
 
 def test_faults_are_named(tmp_path: Path) -> None:

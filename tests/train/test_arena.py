@@ -37,9 +37,14 @@ def test_arguments_of_judging_are_added_to_those_of_training(
 ) -> None:
     policy = ScriptedPolicy(tiny_encoder, seed=1, expert=1.0)
     seed_of = episode_seed(1, "test")
-    plain = arena.play(policy, 3, seed_of)
-    small = arena.play(policy, 3, seed_of, env_args={"size": 48})
-    again = arena.play(policy, 3, seed_of)
+    plain, small, again = (
+        sorted((e for part in parts for e in part), key=lambda episode: episode.index)
+        for parts in (
+            arena.play(policy, range(3), seed_of),
+            arena.play(policy, range(3), seed_of, env_args={"size": 48}),
+            arena.play(policy, range(3), seed_of),
+        )
+    )
     assert [json.loads(e.env_args) for e in plain] == [{"variation": False}] * 3
     assert [json.loads(e.env_args) for e in small] == [{"size": 48, "variation": False}] * 3
     shapes = {e.observations[0].image.shape for e in small if e.observations[0].image is not None}

@@ -25,7 +25,7 @@ advantage, Q or V. What it can be made of:
 """
 
 COMPARE_HELP = """\
-usage: vlmq compare RUN RUN ... [--against ROW] [--markdown FILE] [--png FILE]
+usage: vlmq compare RUN RUN ... [--against ROW] [--threshold S] [--markdown FILE] [--png FILE]
 
 Whether runs differ, in success, return and syntax, with 95 % intervals over seeds, over all tasks and for each. Runs
 that differ in nothing but the seed and folders are put together, and each row of their results is compared with one of
@@ -33,6 +33,7 @@ them. Only what was judged alike is compared.
 
   RUN              a run's folder
   --against ROW    the row to compare with; the first one by default
+  --threshold S    success whose cost in updates, turns, tokens and minutes is told; 0.9 by default
   --markdown FILE  write the table there, too
   --png FILE       draw the rows' success with its intervals
 """
@@ -58,7 +59,7 @@ Python that run it, and beside them the critic with its Polyak copy. DIR is new 
   --checkpoint NAME  last (the default) or best, where a folder is given
 """
 
-_COMPARE_TAKES = "runs' folders, --against ROW, --markdown FILE and --png FILE"
+_COMPARE_TAKES = "runs' folders, --against ROW, --threshold S, --markdown FILE and --png FILE"
 _REPORT_TAKES = (
     "one run's folder, checkpoint or store, --checkpoint NAME, --episodes N, --episode I, --against OTHER, "
     "--out FILE and --open"
@@ -130,18 +131,24 @@ def compare(args: list[str]) -> int:
     if not args or asks_for_help(args):
         print(COMPARE_HELP, end="")
         return 0
-    given = read(
-        args, "vlmq compare", _COMPARE_TAKES, {"--against": VALUE, "--markdown": VALUE, "--png": VALUE}
-    )
+    options = dict.fromkeys(("--against", "--threshold", "--markdown", "--png"), VALUE)
+    given = read(args, "vlmq compare", _COMPARE_TAKES, options)
     if not given.words:
         raise Wrong(f"`vlmq compare` takes {_COMPARE_TAKES}; see `vlmq compare --help`.")
+    try:
+        threshold = float(given.text("--threshold", "0.9"))
+    except ValueError:
+        threshold = -1.0
+    if not 0.0 <= threshold <= 1.0:
+        raise Wrong("--threshold is a success rate between 0 and 1, 0.9 for instance.")
     from vlmq.report import compare as report
     from vlmq.report.results import aligned
 
     arms = report.compare(given.words)
     against = given.text("--against", arms[0].name)
     table = report.table(arms, against)
-    tables = [found for found in (table, report.task_table(arms)) if found]
+    costs = report.cost_table(arms, threshold)
+    tables = [found for found in (table, report.task_table(arms), costs) if found]
     print("\n\n".join(aligned(found) for found in tables))
     if given.has("--markdown"):
         text = "\n".join(report.as_markdown(found) for found in tables)

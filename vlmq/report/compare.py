@@ -50,10 +50,12 @@ class Arm:
     Attributes:
         name: the row's, and where several settings have such a row, in what this one differs.
         rows: one a seed.
+        offline_turns: of the data that it learnt from, one number a seed.
     """
 
     name: str
     rows: tuple[Row, ...]
+    offline_turns: tuple[float, ...] = ()
 
     @property
     def success(self) -> list[float]:
@@ -80,6 +82,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> list[Arm]:
     """
     settings: dict[str, dict[str, Any]] = {}
     found: dict[tuple[str, str], dict[int, Row]] = {}
+    offline: dict[int, float] = {}
     first: tuple[Path, dict[str, Any]] | None = None
     for run in map(Path, runs):
         config = _flat(_configuration(run))
@@ -90,6 +93,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> list[Arm]:
         settings[setting] = own
         for row in read_results(run / "results.json"):
             if row.name == "data":
+                offline[row.seed] = row.episodes * float(row.extras.get("turns", 0))
                 continue
             seeds = found.setdefault((setting, row.name), {})
             if row.seed in seeds:
@@ -99,17 +103,21 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> list[Arm]:
             seeds[row.seed] = row
     # Settings that differ in what comes after a phase give that phase the same rows: one arm.
     arms: dict[tuple[str, str], tuple[Row, ...]] = {}
+    seen: list[list[Row]] = []
     for arm, rows in found.items():
-        ordered = tuple(replace(row, extras=_lasting(row)) for _, row in sorted(rows.items()))
-        if ordered not in arms.values():
+        ordered = tuple(row for _, row in sorted(rows.items()))
+        if (lasting := [replace(row, extras=_lasting(row)) for row in ordered]) not in seen:
             arms[arm] = ordered
+            seen.append(lasting)
     names = _names(settings, list(arms))
-    return [Arm(names[arm], rows) for arm, rows in arms.items()]
+    return [
+        Arm(names[arm], rows, tuple(offline.get(row.seed, 0.0) for row in rows)) for arm, rows in arms.items()
+    ]
 
 
 def _lasting(row: Row) -> dict[str, Any]:
     """What a row says beside its numbers, but for how long it took."""
-    return {name: value for name, value in row.extras.items() if name != "seconds"}
+    return {name: value for name, value in row.extras.items() if name not in ("seconds", "curve")}
 
 
 def table(arms: Sequence[Arm], against: str) -> list[tuple[str, ...]]:
@@ -167,8 +175,37 @@ def task_table(arms: Sequence[Arm]) -> list[tuple[str, ...]]:
     return lines
 
 
+def cost_table(arms: Sequence[Arm], threshold: float) -> list[tuple[str, ...]]:
+    """Header and one line an arm: what it cost until an evaluation first reached a success; [] where none tells.
+
+    Means over the seeds that reached it. All updates behind the weights count, those of earlier phases too; turns of
+    own play are counted with and without those of the data.
+
+    Args:
+        arms: at least one.
+        threshold: success to reach, 0..1.
+    """
+    lines: list[tuple[str, ...]] = [
+        (f"until {percent(threshold)}", "seeds", "updates", "own turns", "all turns", "tokens", "minutes")
+    ]
+    for arm in arms:
+        if not any(row.extras.get("curve") for row in arm.rows):
+            continue
+        costs = []
+        for row, offline in zip(arm.rows, arm.offline_turns, strict=True):
+            reached = [point for point in row.extras.get("curve", []) if point["success"] >= threshold]
+            if reached:
+                point = min(reached, key=lambda one: one["updates"])
+                own = point["own_turns"]
+                costs.append((point["updates"], own, own + offline, point["tokens"], point["seconds"] / 60))
+        means = [sum(column) / len(costs) for column in zip(*costs, strict=True)]
+        said = [f"{value:,.0f}" for value in means[:4]] + [f"{value:.1f}" for value in means[4:]]
+        lines.append((arm.name, f"{len(costs)} of {len(arm.rows)}", *(said or ["never", "", "", "", ""])))
+    return lines if len(lines) > 1 else []
+
+
 def as_markdown(table: Sequence[tuple[str, ...]]) -> str:
-    """A table of `table` or of `task_table` in Markdown."""
+    """A table of one of these in Markdown."""
     header, *lines = table
     ruled = [header, ("---", *("---:" for _ in header[1:])), *lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in ruled) + "\n"

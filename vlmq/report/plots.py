@@ -33,6 +33,9 @@ class Point:
         low: lower end of its interval, 0..1.
         high: upper end of it.
         phase: the phase of training it belongs to, "warmup" for instance.
+        tokens: positions that the updates behind it were made of.
+        seconds: what those updates took, with the play and the batches they waited for.
+        own_turns: turns of own play so far.
     """
 
     update: int
@@ -40,6 +43,9 @@ class Point:
     low: float
     high: float
     phase: str
+    tokens: int = 0
+    seconds: float = 0.0
+    own_turns: int = 0
 
 
 @dataclass(frozen=True)

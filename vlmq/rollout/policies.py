@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -193,14 +194,14 @@ class Compared:
         encoder: the one that made the contexts.
 
     Attributes:
-        asked: replies so far where the expert knew an action.
+        asked: replies so far where the expert knew an action, by index of the episode.
         agreed: those among them that say the same action.
     """
 
     def __init__(self, policy: Policy, encoder: Encoder) -> None:
         self._policy, self._encoder = policy, encoder
         self.reads_context = policy.reads_context
-        self.asked = self.agreed = 0
+        self.asked, self.agreed = Counter[int](), Counter[int]()
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
         """The policy's own."""
@@ -209,6 +210,7 @@ class Compared:
         for context, reply in zip(waiting, replies, strict=False):  # one reply may be nobody's
             if context.expert_action is not None:
                 found = parse_agent(self._encoder.decode(reply.ids), self._encoder.reply_format)
-                self.asked += 1
-                self.agreed += isinstance(found, Parsed) and found.action.strip() == context.expert_action
+                same = isinstance(found, Parsed) and found.action.strip() == context.expert_action
+                self.asked[context.episode] += 1
+                self.agreed[context.episode] += same
         return replies

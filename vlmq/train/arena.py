@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +37,29 @@ class Arena:
     def play(
         self,
         policy: Policy,
-        count: int,
+        indices: Sequence[int],
         seed_of: Callable[[int], int],
         *,
         env_args: dict[str, Any] | None = None,
         blank_images: bool = False,
-    ) -> list[Episode]:
-        """Episodes 0 to count - 1; every process gets all of them, in order.
+        title: str | None = None,
+    ) -> Iterator[list[Episode]]:
+        """Episodes of these indices, some at a time as they end; every process gets all of them.
 
         Args:
             policy: who plays.
-            count: how many.
+            indices: which episodes.
             seed_of: the seed of an index.
             env_args: added to the environments' arguments.
             blank_images: replace every picture by a blank one.
+            title: of the progress bar; None for none.
         """
         player = self._player(env_args or {}, blank_images)
-        played = player.play(policy, sync.my_share(range(count)), seed_of, source="evaluation")
-        return _in_order(sync.everyone(list(played)))
+        quiet = title is None or sync.rank() != 0 or len(indices) < 64
+        with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet, leave=False) as bar:
+            for part in self._played(player, policy, list(indices), seed_of, {"source": "evaluation"}):
+                bar.update(len(part))
+                yield part
 
     def play_into(
         self, folder: Path, policy: Policy, indices: list[int], seed_of: Callable[[int], int], *, title: str,
@@ -76,10 +81,10 @@ class Arena:
         quiet = sync.rank() != 0 or len(indices) < 64
         try:
             with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet, leave=False) as bar:
-                for episode in self._played(player, policy, indices, seed_of, about):
+                for part in self._played(player, policy, indices, seed_of, about):
                     if writer is not None:
-                        writer.append(episode)
-                    bar.update()
+                        writer.append_many(part)
+                    bar.update(len(part))
         finally:
             if writer is not None:
                 writer.flush(fsync=True)
@@ -105,14 +110,14 @@ class Arena:
     def _played(
         self, player: Player, policy: Policy, indices: list[int], seed_of: Callable[[int], int],
         about: dict[str, Any],
-    ) -> Iterator[Episode]:  # fmt: skip
-        """Episodes as they end; where there are several processes, after each part at which they meet."""
+    ) -> Iterator[list[Episode]]:  # fmt: skip
+        """Episodes as they end; where there are several processes, part by part, after each of which they meet."""
         if sync.world_size() == 1:
-            yield from player.play(policy, indices, seed_of, **about)
+            yield from ([episode] for episode in player.play(policy, indices, seed_of, **about))
             return
         for start in range(0, len(indices), self._part):
             mine = sync.my_share(indices[start : start + self._part])
-            yield from _in_order(sync.everyone(list(player.play(policy, mine, seed_of, **about))))
+            yield _in_order(sync.everyone(list(player.play(policy, mine, seed_of, **about))))
 
     def _player(self, env_args: dict[str, Any], blank_images: bool) -> Player:
         key = json.dumps(env_args, sort_keys=True), blank_images

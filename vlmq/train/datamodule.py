@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -439,11 +439,20 @@ class VlmqDataModule(L.LightningDataModule):
         """One item: what to play is decided by the module. Nothing, where there is no environment."""
         return [0] if self.env is not None else []
 
-    def evaluate(self, policy: Policy, count: int, *, blank_images: bool = False) -> list[Episode]:
-        """Play held-out episodes; every process gets all of them, in order of index."""
+    @property
+    def own_turns(self) -> int:
+        """Turns of own play so far; 0 before there is any."""
+        return self._own.turns if self._own else 0
+
+    def evaluate(
+        self, policy: Policy, indices: Sequence[int], *, blank_images: bool = False, title: str | None = None
+    ) -> Iterator[list[Episode]]:
+        """Play held-out episodes, some at a time as they end; every process gets all of them."""
         apart = self.evaluation
         seed_of = episode_seed(self.seed, f"evaluation {apart.seed}")
-        return self._arena.play(policy, count, seed_of, env_args=apart.env_args, blank_images=blank_images)
+        return self._arena.play(
+            policy, indices, seed_of, env_args=apart.env_args, blank_images=blank_images, title=title
+        )
 
     # -- the rest --------------------------------------------------------------------------------------------
 

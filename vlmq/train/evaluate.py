@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from vlmq.api import Episode
 from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.policies import Compared, Policy, ScriptedPolicy
 from vlmq.train import rollouts
-from vlmq.train.judge import judge
+from vlmq.train.journal import Journal
+from vlmq.train.judge import Outcome, judge
 
 if TYPE_CHECKING:
     from vlmq.train.module import VlmqModule
 
 
 def play(learner: VlmqModule, name: str, who: str, episodes: int) -> Row:
-    """One row of results, with the agreement with the environment's expert where it has one.
+    """One row of results; `vlmq validate` keeps what each episode came to, and goes on where it was cut short.
 
     Args:
         learner: whose weights, data and settings.
@@ -26,15 +31,64 @@ def play(learner: VlmqModule, name: str, who: str, episodes: int) -> Row:
         who: one of `evaluation.policies`.
         episodes: how many.
     """
-    data = learner.data
+    data, validates = learner.data, learner.trainer.state.fn == "validate"
     compared = Compared(_policy(learner, who), learner.encoder)
-    played = data.evaluate(compared, episodes, blank_images=data.evaluation.blank_images)
-    if who == "model" or learner.trainer.state.fn == "validate":
-        rollouts.show(learner.loggers, name, played[: data.evaluation.show], learner.schedule.made)
-    row = judge(name, played, data.seed, data.evaluation.seed)
-    if asked := sync.total(compared.asked):
-        row = replace(row, extras={**row.extras, "agreement": sync.total(compared.agreed) / asked})
-    return row
+    journal = _journal(learner, who, episodes) if validates and sync.rank() == 0 else None
+    outcomes = {
+        outcome.index: outcome for outcome in sync.everyone(list(journal.known.values()) if journal else [])
+    }
+    missing = [index for index in range(episodes) if index not in outcomes]
+    if journal is not None and outcomes:
+        print(
+            f"{who}: {len(outcomes)} of {episodes} episodes were played before ({journal.path}); now the others."
+        )
+    shown: dict[int, Episode] = {}
+    title = f"validate {who}" if validates else None
+    for part in data.evaluate(compared, missing, blank_images=data.evaluation.blank_images, title=title):
+        ended = _outcomes(part, compared)
+        outcomes |= {outcome.index: outcome for outcome in ended}
+        shown |= {episode.index: episode for episode in part if episode.index < data.evaluation.show}
+        if journal is not None:
+            journal.append(ended)
+    if journal is not None:
+        journal.close()
+    if who == "model" or validates:
+        rollouts.show(learner.loggers, name, [shown[index] for index in sorted(shown)], learner.schedule.made)
+    return judge(name, [outcomes[index] for index in sorted(outcomes)], data.seed, data.evaluation.seed)
+
+
+def _outcomes(part: list[Episode], compared: Compared) -> list[Outcome]:
+    """Of episodes that several processes may have played: who compared one's replies knows how many agreed."""
+    ended = [episode.index for episode in part if episode.index in compared.asked]
+    mine = [(index, compared.asked.pop(index), compared.agreed.pop(index)) for index in ended]
+    found = {index: counts for index, *counts in sync.everyone(mine)}
+    return [Outcome.of(episode, *found.get(episode.index, (0, 0))) for episode in part]
+
+
+def _journal(learner: VlmqModule, who: str, episodes: int) -> Journal:
+    """The file of this evaluation, which names all that its outcome depends on."""
+    data = learner.data
+    settings = {
+        name: value
+        for name, value in asdict(data.evaluation).items()
+        if name not in ("episodes", "final_episodes", "policies", "show")
+    }
+    about = {
+        "policy": who, "checkpoint": _fingerprint(learner.trainer.ckpt_path), "model": learner.settings,
+        "env": data.env, "env_args": data.env_args, "seed": data.seed, "evaluation": settings,
+        "history": str(learner.history), "tokenizer": learner.encoder.fingerprint,
+        "reply_format": learner.encoder.reply_format,
+    }  # fmt: skip
+    told = json.loads(json.dumps(about, default=str))
+    folder = Path(learner.trainer.default_root_dir) / "validate"
+    return Journal(folder / f"{who}.jsonl", told, episodes)
+
+
+def _fingerprint(path: str | Path | None) -> str | None:
+    if path is None:
+        return None
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
 
 def _policy(learner: VlmqModule, who: str) -> Policy:

@@ -402,7 +402,7 @@ class VlmqModule(L.LightningModule):
         if phase is not None and not schedule.entered:
             if phase.start_from is not None:
                 branch.load(self._branch_file(phase.start_from), self.agent, self._optimizer)
-                schedule.line = schedule.lines[phase.start_from]
+                schedule.branch_off(phase.start_from)
             schedule.entered = True
         return phase
 
@@ -445,7 +445,8 @@ class VlmqModule(L.LightningModule):
             self.rows = data.first_rows()
         if data.env is not None:
             policy = self.policy(temperature=1.0, seed=data.seed)
-            episodes = data.evaluate(policy, max(2, sync.world_size()))
+            parts = data.evaluate(policy, range(max(2, sync.world_size())))
+            episodes = [episode for part in parts for episode in part]
             checks.check_encoding(episodes, self.encoder, self.history)
             if self.device_mesh is None:
                 seen = episodes[0].turns[0].observation
@@ -473,16 +474,22 @@ class VlmqModule(L.LightningModule):
             self.schedule.in_phase = phase.updates
             ends = True
             row = evaluate.play(self, phase.name, "model", settings.final_episodes)
+        spent = self.schedule.tokens, round(self.schedule.seconds, 1), data.own_turns
+        point = Point(self.schedule.line, row.success, row.low, row.high, phase.name, *spent)
+        self.points.append(point)
         if ends:
             sampled = evaluate.play(self, phase.name, "sampled", settings.final_episodes)
             extras = {
                 "success_sampled": sampled.success, "syntax_sampled": sampled.syntax,
                 "updates": self.schedule.line, "seconds": round(time.monotonic() - self._started, 1),
+                "curve": [
+                    {"updates": p.update, "success": p.success, "tokens": p.tokens, "seconds": p.seconds,
+                     "own_turns": p.own_turns}
+                    for p in self.points if p.phase == phase.name
+                ],
             }  # fmt: skip
             row = replace(row, extras={**row.extras, **extras})
             self.rows.append(row)
-        point = Point(self.schedule.line, row.success, row.low, row.high, phase.name)
-        self.points.append(point)
         prefix = "baseline" if phase.baseline else "val"
         metrics = {"success": row.success, "syntax": row.syntax, "return": row.episode_return}
         for name, value in metrics.items():
@@ -511,6 +518,7 @@ class VlmqModule(L.LightningModule):
         seconds = time.perf_counter() - self._begun
         positions = sync.total(batch.positions)
         self.metrics |= self._measured | self.data.seconds
+        self.schedule.spend(int(positions), seconds + sum(self.data.seconds.values()))
         self.metrics |= {"seconds/update": seconds, "tokens_per_second": positions / seconds}
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
         if every and self.schedule.made % every == 0:

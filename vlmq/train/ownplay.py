@@ -58,6 +58,12 @@ class OwnPlay:
         """Episodes of the rounds so far whose environment kept breaking."""
         return sum(index < self.rounds * self._settings.episodes for index in given_up(self.replay.store))
 
+    @property
+    def turns(self) -> int:
+        """Turns of the rounds so far."""
+        table = self.replay.store.table
+        return int(table["num_turns"][table["index"] < self.rounds * self._settings.episodes].sum())
+
     def collect(self, due: int, trained: int) -> None:
         """Play the rounds that are due and not stored yet, and show those that batches are drawn from.
 

@@ -110,8 +110,10 @@ class Schedule:
         made: updates made by all phases, baselines included.
         line: updates behind the present weights; a phase that starts from an earlier one counts from there, so
             that branches see the same batches.
+        tokens: positions that the updates behind the present weights were made of.
+        seconds: what those updates took, with the play and the batches they waited for.
         entered: whether the phase in progress has been entered (its starting state put in place).
-        lines: `line` at the end of each finished phase.
+        lines: `line`, `tokens` and `seconds` at the end of each finished phase.
         gate_open: whether the phase in progress need not wait for its critic any more.
     """
 
@@ -120,8 +122,10 @@ class Schedule:
     in_phase: int = 0
     made: int = 0
     line: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
     entered: bool = False
-    lines: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, tuple[int, int, float]] = field(default_factory=dict)
     gate_open: bool = False
 
     def __post_init__(self) -> None:
@@ -167,10 +171,19 @@ class Schedule:
         self.made += 1
         self.line += 1
 
+    def spend(self, tokens: int, seconds: float) -> None:
+        """What the last update was made of and took."""
+        self.tokens += tokens
+        self.seconds += seconds
+
+    def branch_off(self, phase: str) -> None:
+        """The present weights are those of the end of an earlier phase."""
+        self.line, self.tokens, self.seconds = self.lines[phase]
+
     def finish_phase(self) -> None:
         """Go on to the next phase."""
         assert self.phase is not None
-        self.lines[self.phase.name] = self.line
+        self.lines[self.phase.name] = self.line, self.tokens, self.seconds
         self.index, self.in_phase, self.entered, self.gate_open = self.index + 1, 0, False, False
 
     def branch_points(self) -> set[str]:
@@ -179,7 +192,7 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the phases themselves."""
-        names = ("index", "in_phase", "made", "line", "entered", "lines", "gate_open")
+        names = ("index", "in_phase", "made", "line", "tokens", "seconds", "entered", "lines", "gate_open")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
