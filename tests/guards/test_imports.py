@@ -113,26 +113,40 @@ def _named(root: Path, files: list[Path], folder: str, words: list[str]) -> list
 
 
 def test_every_imported_library_is_a_declared_dependency(root: Path, files: list[Path]) -> None:
-    """A plain installation has what the code imports; a test environment would hide what is missing."""
+    """A plain installation has what the code imports; a test environment would hide what is missing.
+
+    What an extra brings may be imported inside a function, where its absence can be said in a sentence.
+    """
     owners = packages_distributions()
     missing = []
     for project in [path for path in files if path.name == "pyproject.toml"]:
-        declared = _declared(root / project)
+        declared, extras = _declared(root / project), _extras(root / project)
         if "vlmq" in declared:  # what vlmq brings along is there
             declared |= _declared(root / "pyproject.toml")
         own = [path for path in files if path.suffix == ".py" and _belongs(path, project.parent)]
         assert own, project
         for path in own:
+            always = {name.partition(".")[0] for name in _imported(root / path, lazily=False)}
             for top in {name.partition(".")[0] for name in _imported(root / path)} - sys.stdlib_module_names:
                 distributions = {_normal(name) for name in owners.get(top, [top])}
-                if not top.startswith("vlmq") and not distributions & declared:
+                allowed = declared if top in always else declared | extras
+                if not top.startswith("vlmq") and not distributions & allowed:
                     missing.append(f"{path}: {top}")
     assert missing == []
 
 
 def _declared(project: Path) -> set[str]:
-    table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    return {_normal(re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0]) for line in table.get("dependencies", [])}
+    return _names(tomllib.loads(project.read_text(encoding="utf-8"))["project"].get("dependencies", []))
+
+
+def _extras(project: Path) -> set[str]:
+    """What a user may add; `test` and `dev` are nobody's who uses it."""
+    found = tomllib.loads(project.read_text(encoding="utf-8"))["project"].get("optional-dependencies", {})
+    return {name for extra, lines in found.items() if extra not in ("test", "dev") for name in _names(lines)}
+
+
+def _names(lines: list[str]) -> set[str]:
+    return {_normal(re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0]) for line in lines}
 
 
 def _normal(name: str) -> str:
@@ -153,10 +167,21 @@ def _in_plugin_package(path: Path) -> bool:
     )
 
 
-def _imported(path: Path) -> list[str]:
-    """Absolute names a file imports, at any depth; `from a import b` counts as a.b where a is `vlmq`."""
+def _imported(path: Path, *, lazily: bool = True) -> list[str]:
+    """Absolute names a file imports, at any depth; `from a import b` counts as a.b where a is `vlmq`.
+
+    Without `lazily` those that importing the file imports: not inside functions, nor for a type checker alone.
+    """
     names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    rest: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while rest:
+        node = rest.pop()
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not lazily and (
+            for_types or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        ):
+            continue
+        rest += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
