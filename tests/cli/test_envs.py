@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vlmq import api
 from vlmq.env import registry
 
 Vlmq = Callable[..., Any]
@@ -50,7 +51,7 @@ def test_every_faulty_plugin_is_named_with_its_reason_and_harms_no_other(
     for said in (
         "plugin 'elm' (vlmq-env-elm 1.0) does not import: OSError: no bark",
         "plugin 'phone' (vlmq-env-phone 1.0) opens a connection while it is imported: socket.getaddrinfo",
-        "plugin 'future' needs vlmq.api >=2,<3, and this is 1.0",
+        f"plugin 'future' needs vlmq.api >=2,<3, and this is {api.VERSION}",
         "plugin 'twin' is claimed by vlmq-env-impostor 1.0 and vlmq-env-twin 1.0: uninstall one of them.",
     ):
         assert f"\n  {said}" in broken
