@@ -4,6 +4,7 @@
 #   make test         set up everything, then run every test that is neither slow nor needs a GPU
 #   make test-all     the slow tests too
 #   make lint         style, types and architecture alone
+#   make docs         the documentation as a site, in build/docs
 #   make setup        set up everything and stop
 #   make clean        remove the environment and what runs left behind
 #
@@ -30,7 +31,7 @@ projects = $(foreach package,$(1),$(package)/pyproject.toml)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart setup test test-all lint clean
+.PHONY: help quickstart setup test test-all lint docs clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 13
@@ -51,6 +52,12 @@ lint: $(VENV)/.ready-all
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A broken link fails it; the pages of commands and settings are written anew first.
+docs: $(VENV)/.ready-all
+	OMP_NUM_THREADS=1 $(BIN)/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
