@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ install_import_hook(["vlmq.loss", "vlmq.model"], "beartype.beartype")
 
 
 Install = Callable[..., None]
+_PLACES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 
 
 @contextmanager
@@ -125,3 +127,20 @@ def tiny_turns(tiny_encoder: Encoder) -> tuple[Turn, ...]:
             )
         )
     return tuple(turns)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser, as playwright has it."""
+    found = next(filter(None, map(shutil.which, _PLACES)), None)
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have Chromium")
+        pytest.skip("no Chromium; provide it with `apt-get install -y chromium`")
+    from playwright.sync_api import sync_playwright
+
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # as root it cannot confine its pages
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=sandbox)
+        yield browser
+        browser.close()

@@ -44,6 +44,12 @@ def _blocks(path: Path, *languages: str) -> Iterator[str]:
             opened = None
 
 
+def _indented(path: Path) -> str:
+    """The commands of blocks that are set off by four spaces rather than by fences."""
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return "\n".join(re.findall(r"^    (vlmq (?:.*\\\n)*.*)$", prose, re.M))
+
+
 def _commands(text: str) -> Iterator[list[str]]:
     """Each `vlmq ...` of a text, joined where it is broken over lines, without comments."""
     for line in text.replace("\\\n", " ").splitlines():
@@ -56,7 +62,7 @@ def _commands(text: str) -> Iterator[list[str]]:
 COMMANDS = [
     pytest.param(words, id=f"{path.parent.name}/{path.name}: {' '.join(words)}"[:90])
     for path in PROSE
-    for block in _blocks(path, "", "bash", "sh", "console")
+    for block in (*_blocks(path, "", "bash", "sh", "console"), _indented(path))
     for words in _commands(block)
 ]
 
@@ -77,7 +83,7 @@ def _parsed(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 def _made_up(word: str) -> bool:
-    return word in ("OWNER/NAME",) or word.startswith(("my.", "mine.", "runs/mine"))
+    return word in ("OWNER/NAME",) or word.startswith(("my.", "mine.", "runs/mine", "RUN/"))
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -88,7 +94,8 @@ def test_a_command_shown_to_people_exists(
     verb, *rest = words
     if verb in HEAVY:
         # A file of the reader's own is played by one of ours; a checkpoint is of a run that nobody has made here.
-        rest = [str(CONFIGS[0]) if _made_up(word) and word.endswith(".yaml") else word for word in rest]
+        ours = [_made_up(word) and word.endswith(".yaml") or word == "..." for word in rest]
+        rest = [str(CONFIGS[0]) if made_up else word for word, made_up in zip(rest, ours, strict=True)]
         if "--ckpt_path" in rest:
             place = rest.index("--ckpt_path")
             assert rest[place + 1] in ("last", "best") or rest[place + 1].endswith(".ckpt")

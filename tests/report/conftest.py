@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import pytest
 
 from vlmq.report.seen import Alternative, SeenEpisode, SeenTurn, Token
 
-_PLACES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 MakeEpisode = Callable[..., SeenEpisode]
 
 
@@ -42,23 +39,6 @@ def _episode(
 def make_episode() -> MakeEpisode:
     """make_episode(advantages of one reply's tokens, ...): one that a critic has seen."""
     return _episode
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A browser, as playwright has it."""
-    found = next(filter(None, map(shutil.which, _PLACES)), None)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must have Chromium")
-        pytest.skip("no Chromium; provide it with `apt-get install -y chromium`")
-    from playwright.sync_api import sync_playwright
-
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # as root it cannot confine its pages
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=sandbox)
-        yield browser
-        browser.close()
 
 
 class Opened:
