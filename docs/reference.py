@@ -64,11 +64,11 @@ vlmq fit --config configs/quickstart.yaml --model.learning_rate 3e-4
 
 | option | verbs | |
 |---|---|---|
-| `--config FILE` | all | a file of settings, or the name of one that ships with vlmq (`vlmq configs`); several lie on top of one another, the last one uppermost |
+| `--config FILE` | all | settings, or the name of such a file that ships with vlmq; of several the last one wins |
 | `--model.*`, `--data.*`, `--trainer.*` | all | one setting each: [all of them](settings.md) |
 | `--seed_everything N` | all | the run's seed, 1 by default |
 | `--ckpt_path WHICH` | all | `last`, `best` or a file: `fit` goes on there, the others play with it |
-| `--dry-run` | `fit` | what the run needs of memory, and one real update; nothing is kept ([will it fit?](models.md#will-it-fit)) |
+| `--dry-run` | `fit` | what it needs of memory, and one update; nothing is kept ([will it fit?](models.md#will-it-fit)) |
 | `--print_config` | all | print every setting's value, and stop |
 """
 
@@ -103,14 +103,19 @@ def settings() -> str:
     """The page of settings."""
     lines = [_SETTINGS]
     for section, owner in SECTIONS:
-        lines += [f"## {section}\n", f"{_summary(owner)}\n", "| key | takes | default | |", "|---|---|---|---|"]
+        lines += [
+            f"## {section}\n",
+            f"{_summary(owner)}\n",
+            "| key | takes | default | |",
+            "|---|---|---|---|",
+        ]
         lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in rows(owner)]
         lines.append("")
         if owner is VlmqTrainer:
             lines.append(
                 "All others are those of Lightning's `Trainer`: `accelerator`, `devices`, `strategy`, `precision`,\n"
-                "`logger`, `default_root_dir` (the run's folder), `val_check_interval` (updates between evaluations) ...\n"
-                "`vlmq fit --help` lists them."
+                "`logger`, `default_root_dir` (the run's folder), `val_check_interval` (updates between\n"
+                "evaluations) ... `vlmq fit --help` lists them."
             )
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -1,7 +1,7 @@
 """What the site holds beside docs/: the READMEs of the packages, CONTRIBUTING and CHANGELOG; a hook of MkDocs.
 
 The pages link to one another as files of the repository do, so that they can be read there, too. Here each link is
-turned to where its target lies in the site; what has no page there, such as a module, keeps its name and loses its link.
+turned to where its target lies in the site; what has no page there, such as a module, keeps its name alone.
 """
 
 from __future__ import annotations

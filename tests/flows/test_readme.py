@@ -59,12 +59,14 @@ def _commands(text: str) -> Iterator[list[str]]:
                 yield words[1:]
 
 
-COMMANDS = [
-    pytest.param(words, id=f"{path.parent.name}/{path.name}: {' '.join(words)}"[:90])
-    for path in PROSE
+# A command that several pages show is asked about once.
+SHOWN = {
+    tuple(words): f"{path.parent.name}/{path.name}: {' '.join(words)}"[:90]
+    for path in reversed(PROSE)
     for block in (*_blocks(path, "", "bash", "sh", "console"), _indented(path))
     for words in _commands(block)
-]
+}
+COMMANDS = [pytest.param(list(words), id=name) for words, name in SHOWN.items()]
 
 
 def test_the_readme_shows_commands() -> None:
@@ -94,7 +96,7 @@ def test_a_command_shown_to_people_exists(
     verb, *rest = words
     if verb in HEAVY:
         # A file of the reader's own is played by one of ours; a checkpoint is of a run that nobody has made here.
-        ours = [_made_up(word) and word.endswith(".yaml") or word == "..." for word in rest]
+        ours = [(_made_up(word) and word.endswith(".yaml")) or word == "..." for word in rest]
         rest = [str(CONFIGS[0]) if made_up else word for word, made_up in zip(rest, ours, strict=True)]
         if "--ckpt_path" in rest:
             place = rest.index("--ckpt_path")
