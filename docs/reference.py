@@ -68,7 +68,7 @@ vlmq fit --config configs/quickstart.yaml --model.learning_rate 3e-4
 | `--model.*`, `--data.*`, `--trainer.*` | all | one setting each: [all of them](settings.md) |
 | `--seed_everything N` | all | the run's seed, 1 by default |
 | `--ckpt_path WHICH` | all | `last`, `best` or a file: `fit` goes on there, the others play with it |
-| `--dry-run` | `fit` | what it needs of memory, and one update; nothing is kept ([will it fit?](models.md#will-it-fit)) |
+| `--dry-run` | `fit` | the memory it needs, and one update; nothing is kept ([will it fit?](models.md#will-it-fit)) |
 | `--print_config` | all | print every setting's value, and stop |
 """
 
