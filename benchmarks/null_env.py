@@ -1,4 +1,4 @@
-"""A null environment for measuring what is around it: ten turns of one picture, nothing computed, asleep if wanted."""
+"""A null environment for measuring what is around it: ten turns of one picture; asleep, or varied, if wanted."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ def install(folder: Path) -> None:
 
 
 class Null(gymnasium.Env[dict[str, Any], str]):
-    """Ten turns of the same picture.
+    """Ten turns of the same picture, unless otherwise wanted.
 
     Args:
         turn_s: how long a turn takes.
         straggler_s: how long it takes in one environment, the first that makes a file in `folder`.
         folder: where.
+        turns: of an episode.
+        varied: whether every turn of every seed has a picture and a text of its own.
     """
 
     metadata = {  # noqa: RUF012
@@ -40,7 +42,15 @@ class Null(gymnasium.Env[dict[str, Any], str]):
         "vlmq": {"reward_range": (0, 0), "success": "always", "modalities": ("image",)},
     }
 
-    def __init__(self, turn_s: float = 0.0, straggler_s: float = 0.0, folder: str | None = None) -> None:
+    def __init__(
+        self,
+        turn_s: float = 0.0,
+        straggler_s: float = 0.0,
+        folder: str | None = None,
+        turns: int = TURNS,
+        varied: bool = False,
+    ) -> None:
+        self._turns, self._varied, self._base = turns, varied, 0
         self._turn_s = turn_s
         if folder is not None:
             try:
@@ -54,11 +64,17 @@ class Null(gymnasium.Env[dict[str, Any], str]):
         self._turn = 0
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        self._turn = 0
-        return {"image": self._image, "text": "go"}, {"action_ok": True, "legal_actions": ("a", "b")}
+        self._turn, self._base = 0, seed or 0
+        return self._shown(), {"action_ok": True, "legal_actions": ("a", "b")}
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         self._turn += 1
         time.sleep(self._turn_s)
         info = {"action_ok": True, "legal_actions": ("a", "b"), "success": True}
-        return {"image": self._image, "text": "go"}, 0.0, self._turn == TURNS, False, info
+        return self._shown(), 0.0, self._turn == self._turns, False, info
+
+    def _shown(self) -> dict[str, Any]:
+        if not self._varied:
+            return {"image": self._image, "text": "go"}
+        number = self._base * self._turns + self._turn
+        return {"image": np.roll(self._image, number, (0, 1)), "text": f"go {number % 10}"}

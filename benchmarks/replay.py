@@ -2,13 +2,13 @@
 
     python benchmarks/replay.py [--sizes 64 720] [--rounds 7] [--seconds 3] [--folder DIR] [--quick]
 
-The same episodes for everybody: 10,000 of five turns with 64 x 64 pictures, 500 of two turns with 1280 x 720 ones, all
-different, flat areas and text-like strokes like those of a screen, one part with the noise of a photograph. Our own
-`vlmq.data.convert` writes Minari's and `datasets`' sets; 12 GB of disk are needed for the larger size. A fragment is a whole
-episode, pictures before and after every turn, rewards and replies: Minari and `datasets` read whole episodes whatever is
-wanted of them, so anything shorter would be to our advantage alone. Everybody runs in one thread of this process, in
-rounds that alternate, from a warm page cache as far as memory holds it; before that, each one's pictures are compared
-with what was stored.
+The same episodes for everybody: 10,000 of five turns with 64 x 64 pictures, 500 of two turns with 1280 x 720 ones,
+all different, flat areas and text-like strokes like those of a screen, one part with the noise of a photograph. Our
+own `vlmq.data.convert` writes Minari's and `datasets`' sets; 12 GB of disk are needed for the larger size. A fragment
+is a whole episode, pictures before and after every turn, rewards and replies: Minari and `datasets` read whole
+episodes whatever is wanted of them, so anything shorter would be to our advantage alone. Everybody runs in one thread
+of this process, in rounds that alternate, from a warm page cache as far as memory holds it; before that, each one's
+pictures are compared with what was stored.
 
 Contestants and their settings (a peer counts at the best of its own in the same run):
 
@@ -22,9 +22,9 @@ Contestants and their settings (a peer counts at the best of its own in the same
                         observation, the last one's too, so that no picture is stored twice
     torchrl one slice   the same, one slice a call
 
-Memory is measured in a process each (peak while it draws for as long as in a round): PSS, which counts pages of mapped files while
-they are mapped, and what no file backs. Bytes on disk are those of allocated blocks; `datasets` reads from a copy in
-Arrow's format that it makes at the first loading, told apart from the Parquet files.
+Memory is measured in a process each (peak while it draws for as long as in a round): PSS, which counts pages of
+mapped files while they are mapped, and what no file backs. Bytes on disk are those of allocated blocks; `datasets`
+reads from a copy in Arrow's format that it makes at the first loading, told apart from the Parquet files.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def measure(size: str, arguments: argparse.Namespace, temporary: Path) -> list[s
     used = {name: child(__file__, "--memory-of", name, *told_all) for name in NAMES}
     for name, told in used.items():
         print(
-            f"{name:28} peak PSS {told['pss']:.0f} MB, of it without a file {told['anonymous']:.0f} MB; more than after "
-            f"its imports: {told['pss_more']:.0f} and {told['anonymous_more']:.0f} MB"
+            f"{name:28} peak PSS {told['pss']:.0f} MB, of it without a file {told['anonymous']:.0f} MB; more "
+            f"than after its imports: {told['pss_more']:.0f} and {told['anonymous_more']:.0f} MB"
         )
     disk = {part: bytes_in(folder / part) for part in ("store", "minari", "jpeg", "hf", "cache", "memmap")}
     print("on disk, MB:", ", ".join(f"{part} {size_b / 1e6:,.1f}" for part, size_b in disk.items()))
@@ -119,8 +119,8 @@ def measure(size: str, arguments: argparse.Namespace, temporary: Path) -> list[s
         leanest = min(lossless, key=lambda name: float(used[name][kind]))
         share = used["ours"][kind] / used[leanest][kind]
         lines.append(f"{size}: {what}, ours over the leanest peer ({leanest}): {share:.2f}")
-    for part in ("hf", "minari", "memmap"):
-        lines.append(f"{size}: bytes on disk, ours over {part}: {disk['store'] / disk[part]:.2f}")
+    parts = ("hf", "minari", "memmap")
+    lines += [f"{size}: bytes on disk, ours over {part}: {disk['store'] / disk[part]:.2f}" for part in parts]
     return lines
 
 
