@@ -52,7 +52,7 @@ Fragments = list[tuple[int, Picture]]
 
 SETS = {"64": (64, 64, 5, 10_000), "720": (720, 1280, 2, 500)}
 """Height, width, turns and episodes."""
-QUICK = {"64": 400, "720": 12}
+QUICK = {"64": 200, "720": 6}
 MINARI = ("minari item", "minari batch")
 DATASETS = ("datasets item", "datasets batch")
 TORCHRL = ("torchrl slices", "torchrl one slice")
@@ -68,11 +68,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each contestant each round")
     parser.add_argument("--episodes", type=int, help="of each size, in place of 10,000 and 500")
     parser.add_argument("--folder", type=Path, help="where the sets are made and kept; else they are deleted")
-    parser.add_argument("--quick", action="store_true", help="few episodes, three short rounds")
+    parser.add_argument("--quick", action="store_true", help="few episodes, two short rounds")
     parser.add_argument("--memory-of", choices=NAMES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.rounds, arguments.seconds = min(arguments.rounds, 3), min(arguments.seconds, 0.5)
+        arguments.rounds, arguments.seconds = min(arguments.rounds, 2), min(arguments.seconds, 0.3)
     if arguments.memory_of:
         print(json.dumps(memory(arguments.memory_of, arguments.folder, arguments.seconds)))
         return

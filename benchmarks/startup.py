@@ -56,9 +56,9 @@ def main() -> None:
     """Print a table of medians, and the ratios last."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--quick", action="store_true", help="two rounds")
+    parser.add_argument("--quick", action="store_true", help="one round")
     arguments = parser.parse_args()
-    rounds = 2 if arguments.quick else arguments.rounds
+    rounds = 1 if arguments.quick else arguments.rounds
     with tempfile.TemporaryDirectory(prefix="vlmq-startup-") as folder:
         script = Path(folder, "peer.py")
         script.write_text(PEER_SCRIPT, encoding="utf-8")
@@ -97,6 +97,9 @@ def measure(commands: dict[str, list[str]], rounds: int) -> tuple[Figures, Figur
                 wall[name].append(taken)
                 spent = after.children_user - before.children_user
                 cpu[name].append(spent + after.children_system - before.children_system)
+        if number >= 0:
+            told = ", ".join(f"{name} {cpu[name][-1]:.2f}" for name in names)
+            print(f"round {number + 1} of {rounds}: {told} CPU s", flush=True)
     return cpu, wall
 
 

@@ -1,23 +1,25 @@
-"""Useful reply tokens a second and memory of one update: `vlmq fit` against `transformers.Trainer` and TRL's SFTTrainer.
+"""Useful reply tokens a second and memory: `vlmq fit` against `transformers.Trainer` and TRL's SFTTrainer.
 
     python benchmarks/throughput.py [--vocabularies 1024 32768] [--rounds 5] [--updates 30] [--quick]
     python benchmarks/throughput.py --grid
 
-Everybody trains the same small weights (their vocabulary widened where 32,768 is asked for) on the same replies in the same
-order, in float32 on one thread, with the same batch, AdamW and clipping, and the vision tower frozen. Each run is a
-process of its own; the contestants take turns within every round. What is timed is the updates after the first few, from
-the end of one to the end of the last, loading included; memory is the peak of PSS over the whole training.
+Everybody trains the same small weights (their vocabulary widened where 32,768 is asked for) on the same replies in
+the same order, in float32 on one thread, with the same batch, AdamW and clipping, and the vision tower frozen. Each
+run is a process of its own; the contestants take turns within every round. What is timed is the updates after the
+first few, from the end of one to the end of the last, loading included; memory is the peak of PSS over the whole
+training.
 
-    ours sft      `vlmq fit`, filter `always`, no critic: pictures and texts are read from the store and encoded as they come
+    ours sft      `vlmq fit`, filter `always`, no critic: everything is read from the store and encoded as it comes
     ours afsft    `vlmq fit` with critic, targets and filter: the whole update of the method
     trainer       `transformers.Trainer`
     trl           TRL's `SFTTrainer`; it refuses packing and padding-free batches on vision data
 
-The peers get more than they would have by themselves: rows that are already encoded, in memory, padded by a collator that
-only stacks. Labels are -100 everywhere but on the replies; that is counted. Before any figure the loss curves of `ours
-sft` and of both peers are compared, update by update. The peers stand at the best of a grid of attention implementations
-and loading workers (`--grid` times it again; `BEST` is what it said). Our tower's features of a picture that was seen
-before are looked up, as they are in any run with a frozen tower; `--train-vision` trains the tower on all sides.
+The peers get more than they would have by themselves: rows that are already encoded, in memory, padded by a collator
+that only stacks. Labels are -100 everywhere but on the replies; that is counted. Before any figure the loss curves of
+`ours sft` and of both peers are compared, update by update. The peers stand at the best of a grid of attention
+implementations and loading workers (`--grid` times it again; `BEST` is what it said). Our tower's features of a
+picture that was seen before are looked up, as they are in any run with a frozen tower; `--train-vision` trains the
+tower on all sides.
 
 Every example is one turn, and all rows have the same length, so nobody pads: "equal padded work". Ragged trajectories
 of many turns, with packing on our side and length grouping on theirs, are not measured here yet.
