@@ -23,5 +23,5 @@ class Watch(L.Callback):
     ) -> None:
         self.ended.append(time.perf_counter())
         self.places.append(batch.place.tolist())
-        self.losses.append(pl_module.metrics["actor_loss"])
+        self.losses.append(pl_module.metrics["train/actor_loss"])
         self.tokens.append(len(batch.tokens))
