@@ -3,9 +3,10 @@
     python benchmarks/rollout.py [--rounds 7] [--seconds 5] [--grid] [--quick]
 
 The environment computes nothing (`null_env.py`) and shows another picture and text at every turn, so what is timed is
-encoding, generation and what is around them. Everybody has the same weights, replies greedily with at most so many
-tokens, and runs on one thread in rounds that alternate. Before that the replies of the first turns are compared: ours
-and both image-reading peers must say the same, token for token.
+encoding, generation and what is around them. Everybody has the same weights, replies greedily with exactly `--tokens`
+tokens (no token ends a reply, so the work is the same whatever is said), and runs on one thread in rounds that
+alternate. Before that the replies of the first turns are compared: ours and both image-reading peers must say the same,
+token for token.
 
     ours            `Player` with `ModelPolicy`: pool, bridge, collector, batched sampling with a key-value cache
     loop            chat template, processor and `model.generate` for one environment after the other
@@ -17,7 +18,8 @@ A peer stands at the best of its grid of attention implementations (`--grid` tim
 
 The second part plays episodes of twenty turns with the whole history in the context. Our player keeps NO key-value
 cache from one turn to the next: each turn's prompt is its earlier turns and replies, encoded again and run through the
-model again, and so are the peers'. What our player does not do again is to tokenise and to process earlier pictures.
+model again, and so are the peers' (which tokenise the text of a reply anew, and may find fewer tokens in it). What our
+player does not do again is to tokenise and to process earlier pictures.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ from vlmq.rollout.policies import Context, ModelPolicy, Reply
 
 NUM_ENVS = 16
 GRID = ("sdpa", "eager")
+NO_END = -1
+"""In place of the token that ends a reply: none does."""
 BEST = "sdpa"
 """The peers' attention implementation that was the quicker one for both."""
 
@@ -72,7 +76,7 @@ class Ours:
     """Our player."""
 
     def __init__(self, arguments: argparse.Namespace, encoder: Encoder, turns: int, history: bool) -> None:
-        sampling = Sampling(arguments.tokens, 0.0, encoder.end_id, encoder.pad_id, encoder.banned_ids)
+        sampling = Sampling(arguments.tokens, 0.0, NO_END, encoder.pad_id, encoder.banned_ids)
         self._policy = ModelPolicy(load_backbone(arguments.model).eval(), encoder, sampling, seed=1)
         self._encoder, self._tokens, self._turns = encoder, arguments.tokens, turns
         self._history = History("all" if history else "none")
@@ -120,11 +124,12 @@ class Peer:
         model = AutoModelForImageTextToText.from_pretrained(
             locate(arguments.model), attn_implementation=attention
         )
+        model.generation_config.eos_token_id = None
         self._model, self._encoder, self._processor = model.eval(), encoder, encoder.processor
         self._turns, self._history = turns, history
         self._options = {
-            "max_new_tokens": arguments.tokens, "do_sample": False, "eos_token_id": encoder.end_id,
-            "pad_token_id": encoder.pad_id,
+            "max_new_tokens": arguments.tokens, "do_sample": False,
+            "pad_token_id": encoder.pad_id, "suppress_tokens": sorted(encoder.banned_ids),
         }  # fmt: skip
         self._way: Callable[[list[list[Any]], list[list[Any]]], list[list[int]]] = {
             "loop": self._loop, "batched": self._batched, "torchrl text": self._torchrl,
@@ -172,7 +177,8 @@ class Peer:
             add_special_tokens=False,
         )  # fmt: skip
         made = self._model.generate(**inputs, **self._options)
-        return [self._cut(row) for row in made[:, inputs["input_ids"].shape[1] :].tolist()]
+        found: list[list[int]] = made[:, inputs["input_ids"].shape[1] :].tolist()
+        return found
 
     def _loop(self, messages: list[list[Any]], images: list[list[Any]]) -> list[list[int]]:
         return [self._batched([m], [i])[0] for m, i in zip(messages, images, strict=True)]
@@ -188,7 +194,7 @@ class Peer:
         ]
         prompts = Text(prompt=self._texts(plain), batch_size=[len(plain)])
         out = self._wrapper(TensorDict({"text": prompts}, batch_size=[len(plain)]))
-        return [self._cut(row.tolist()) for row in out["tokens"].response]
+        return [row.tolist() for row in out["tokens"].response]
 
     def _wrapped(self) -> Any:
         from tensordict import set_list_to_stack
@@ -205,10 +211,6 @@ class Peer:
         template = self._processor.apply_chat_template
         return [template(one, add_generation_prompt=True, tokenize=False) for one in messages]
 
-    def _cut(self, ids: list[int]) -> list[int]:
-        end = self._encoder.end_id
-        return ids[: ids.index(end) + 1] if end in ids else ids
-
 
 def main() -> None:
     """Compare the replies, time both parts, print the ratios last."""
@@ -216,13 +218,13 @@ def main() -> None:
     parser.add_argument("--model", default="pkg:vlmq_model_tiny")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each contestant each round")
-    parser.add_argument("--tokens", type=int, default=16, help="of a reply at most")
+    parser.add_argument("--tokens", type=int, default=10, help="of a reply")
     parser.add_argument("--long", type=int, default=20, help="turns of the second part's episodes")
     parser.add_argument("--grid", action="store_true", help="time the peers' grid and nothing else")
-    parser.add_argument("--quick", action="store_true", help="two short rounds")
+    parser.add_argument("--quick", action="store_true", help="two short rounds, shorter episodes")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.rounds, arguments.seconds = 2, 1.0
+        arguments.rounds, arguments.seconds, arguments.long = 2, 1.0, min(arguments.long, 6)
     torch.set_num_threads(1)
     folder = tempfile.TemporaryDirectory(prefix="vlmq-rollout-")
     install(Path(folder.name))
@@ -246,7 +248,10 @@ def part(name: str, arguments: argparse.Namespace, encoder: Encoder, turns: int,
     for player in players.values():
         player.play(least, 0.0)
     for way in ways:
-        if way != "torchrl text":
+        if way == "torchrl text":
+            if {len(ids) for ids in players[way].said.values()} != {arguments.tokens}:
+                raise SystemExit(f"{way}: its replies have not {arguments.tokens} tokens")
+        else:
             compare(players["ours"].said, players[way].said, way)
     rates = alternate(
         {name: lambda _, p=p: p.play(least, arguments.seconds) for name, p in players.items()},
