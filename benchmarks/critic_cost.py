@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from side_by_side import Peak
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -157,24 +156,10 @@ def timed(update: Update, with_critic: bool) -> float:
 
 def peak(update: Update, with_critic: bool) -> float:
     """Largest proportional set size in MB over four updates."""
-    seen, stop = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not stop.is_set():
-            for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
-                if line.startswith("Pss:"):
-                    seen[0] = max(seen[0], int(line.split()[1]) / 1024)
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with Peak() as seen:
         for _ in range(4):
             update(with_critic)
-    finally:
-        stop.set()
-        thread.join()
-    return seen[0]
+    return seen.pss
 
 
 if __name__ == "__main__":
