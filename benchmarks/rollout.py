@@ -14,7 +14,8 @@ token for token.
     torchrl text    TorchRL's TransformersWrapper on all sixteen prompts in one call. It ignores images, so it gets the
                     text alone and does LESS work than everybody else; no comparison of replies is possible
 
-A peer stands at the best of its grid of attention implementations (`--grid` times it again; `BEST` is what it said).
+A peer stands at one point, `BEST`, of its grid of attention implementations; `--grid` times them all. On a busy machine
+they could not be told apart: run it on a quiet one, and set `BEST` to what it says, before a figure is quoted.
 
 The second part plays episodes of twenty turns with the whole history in the context. Our player keeps NO key-value
 cache from one turn to the next: each turn's prompt is its earlier turns and replies, encoded again and run through the
@@ -50,7 +51,7 @@ GRID = ("sdpa", "eager")
 NO_END = -1
 """In place of the token that ends a reply: none does."""
 BEST = "sdpa"
-"""The peers' attention implementation that was the quicker one for both."""
+"""The peers' attention implementation; see above."""
 
 
 @dataclass

@@ -16,10 +16,10 @@ training.
 
 The peers get more than they would have by themselves: rows that are already encoded, in memory, padded by a collator
 that only stacks. Labels are -100 everywhere but on the replies; that is counted. Before any figure the loss curves of
-`ours sft` and of both peers are compared, update by update. The peers stand at the best of a grid of attention
-implementations and loading workers (`--grid` times it again; `BEST` is what it said). Our tower's features of a
-picture that was seen before are looked up, as they are in any run with a frozen tower; `--train-vision` trains the
-tower on all sides.
+`ours sft` and of both peers are compared, update by update. The peers stand at one point, `BEST`, of a grid of
+attention implementations and loading workers; `--grid` times them all: run it on a quiet machine, and set `BEST` to
+what it says, before a figure is quoted. Our tower's features of a picture that was seen before are looked up, as they
+are in any run with a frozen tower; `--train-vision` trains the tower on all sides.
 
 Every example is one turn, and all rows have the same length, so nobody pads: "equal padded work". Ragged trajectories
 of many turns, with packing on our side and length grouping on theirs, are not measured here yet.
