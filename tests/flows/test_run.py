@@ -244,8 +244,9 @@ def test_runs_are_compared_on_the_command_line(
     assert main(["compare", str(run_dir), *options]) == 0
     told = capsys.readouterr().out
     for row in read_results(run_dir / "results.json")[1:]:
-        (line,) = [line for line in told.splitlines() if line.startswith(f"{row.name} ")]
+        line, cost = [line for line in told.splitlines() if line.startswith(f"{row.name} ")]
         assert f"{100 * row.success:.1f} % (one seed: no interval)" in line
+        assert ("1 of 1" in cost) or ("0 of 1" in cost and "never" in cost)
         assert f"| {row.name} | 1 |" in table.read_text()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["compare", str(tmp_path)]) == 2
