@@ -178,6 +178,35 @@ def test_one_that_keeps_breaking_is_given_up_and_counted_and_others_are_unaffect
     assert [_facts(episode) for episode in episodes] == [_facts(episode) for episode in whole]
 
 
+def test_it_is_played_again_where_the_fresh_environment_is(trouble: str) -> None:
+    bridge = _bridge(trouble, 2, range(4), lambda index: index)
+    now = _act(bridge, _start(bridge), "win", "raise")
+    assert _column(now, keys.STATE, "failed").tolist() == [0, 1]
+    assert _column(bridge.reset(), keys.STATE, "episode").tolist() == [2, 1]
+    assert bridge.discarded == []
+    bridge.close()
+
+
+def test_what_broke_in_one_stream_of_episodes_is_not_held_against_another(
+    trouble: str, tiny_encoder: Encoder
+) -> None:
+    with Player(trouble, 2, tiny_encoder, max_reply=32, workers=False) as player:
+        for seed in 1, 2, 3:
+            broken: list[int] = []
+
+            def action(episode: int, turn: int, broken: list[int] = broken) -> str:
+                if episode == 1 and not broken:
+                    broken.append(episode)
+                    return "raise"
+                return "win"
+
+            played = player.play(
+                Says(tiny_encoder, action), range(3), episode_seed(seed, "test"), source="test"
+            )
+            assert sorted(episode.index for episode in played) == [0, 1, 2]
+        assert player.discarded == []
+
+
 def test_an_episode_that_cannot_even_be_reset_is_given_up_whoever_plays(
     trouble: str, tiny_encoder: Encoder
 ) -> None:

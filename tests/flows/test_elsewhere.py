@@ -59,12 +59,12 @@ def test_a_server_that_dies_while_episodes_are_collected_costs_none(small: Small
     assert len(EpisodeStore.open(there)) < EPISODES, "it was killed in the middle"
     server, _ = serve(port)
     try:
-        _, err = collecting.communicate(timeout=300)
+        out, err = collecting.communicate(timeout=300)
     finally:
         server.terminate()
         server.wait()
     assert collecting.returncode == 0, err
-    assert "given up" not in err
+    assert "given up" not in out + err, out + err
     assert episodes(there) == episodes(here)
 
 

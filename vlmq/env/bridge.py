@@ -3,7 +3,8 @@
 Every leaf is dense: text and actions are fixed-capacity UTF-8 bytes with a length. Episodes are counters: `enqueue`
 names the episodes to play, a slot that is free takes the next one at its reset, and a slot with nothing left to play
 idles (episode -1) until there is. An environment that breaks never raises through TorchRL: its slot ends with
-`failed`, and the episode is played again on a fresh environment, then given up.
+`failed`, and the episode is played again on the fresh environment of the same slot (another slot's may be about to
+break for the same reason, as where a server dies), then given up.
 
 Asynchronous, a step does not wait for every environment: a slot whose environment is still at work is `waiting`, and
 takes part again in the step after its answer. While some environments work, the policy replies to the others.
@@ -66,6 +67,7 @@ class PoolEnv(EnvBase):
         self._retries = retries
         self._attempts: dict[int, int] = {}
         self._queue: deque[int] = deque()
+        self._again: dict[int, int] = {}
         n = pool.num_envs
         self._episode = np.full(n, -1, np.int64)
         self._seed = np.zeros(n, np.int64)
@@ -89,7 +91,7 @@ class PoolEnv(EnvBase):
     @property
     def busy(self) -> bool:
         """Whether an episode is being played or waits to be."""
-        return bool(self._queue) or bool((self._episode >= 0).any())
+        return bool(self._queue or self._again) or bool((self._episode >= 0).any())
 
     # -- TorchRL ---------------------------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class PoolEnv(EnvBase):
             wanted = tensordict["_reset"].numpy().reshape(-1)
         seeds: dict[int, int] = {}
         for slot in np.flatnonzero(wanted).tolist():
-            self._episode[slot] = self._queue.popleft() if self._queue else -1
+            self._episode[slot] = self._next(slot)
             self._turn[slot], self._failed[slot], self._steps[slot] = 0, False, None
             if self._episode[slot] >= 0:
                 self._seed[slot] = self.seed_of(int(self._episode[slot]))
@@ -161,12 +163,23 @@ class PoolEnv(EnvBase):
             if step.played is not None:
                 self.played[int(self._episode[slot])] = step.played
 
+    def _next(self, slot: int) -> int:
+        """The episode that a free slot plays now; -1 for none."""
+        if slot in self._again:
+            return self._again.pop(slot)
+        if not self._queue:
+            return -1
+        episode = self._queue.popleft()
+        # the same index may have been another stream's before
+        self._attempts.pop(episode, None)
+        return episode
+
     def _fail(self, slot: int, reason: str) -> None:
         episode = int(self._episode[slot])
         self._failed[slot] = True
         self._attempts[episode] = self._attempts.get(episode, 0) + 1
         if self._attempts[episode] <= self._retries:
-            self._queue.appendleft(episode)
+            self._again[slot] = episode
         else:
             self.played.pop(episode, None)
             self.discarded.append(episode)
