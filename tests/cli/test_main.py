@@ -137,7 +137,14 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(tmp_path: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[vlmq.envs]\nslow = slow_specs:SPECS\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    with subprocess.Popen([*COMMAND, "envs"], stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [*COMMAND, "envs"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # a shell's background jobs ignore Ctrl-C, and what they start does too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # type: ignore[arg-type,return-value]
+    ) as process:
         while not (tmp_path / "started").exists():
             assert process.poll() is None
             time.sleep(0.02)
