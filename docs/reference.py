@@ -23,7 +23,7 @@ from vlmq.train.cli import VlmqTrainer
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase
-from vlmq.train.settings import Collect, Evaluation, Online
+from vlmq.train.settings import Collect, Collectors, Evaluation, Online
 
 FOLDER = Path(__file__).resolve().parent
 HEAVY = ("fit", "validate", "collect")
@@ -42,6 +42,7 @@ SECTIONS: tuple[tuple[str, type], ...] = (
     ("data", VlmqDataModule),
     ("data.collect", Collect),
     ("data.online", Online),
+    ("data.collectors", Collectors),
     ("data.evaluation", Evaluation),
     ("trainer", VlmqTrainer),
 )

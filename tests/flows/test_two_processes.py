@@ -130,3 +130,14 @@ def test_one_process_goes_on_from_the_checkpoint_of_a_sharded_run(config: Path, 
     run_dir = fit(config, "moved", *FSDP2, "--trainer.max_steps", "15")
     assert_same_run(fit(config, "moved", "--ckpt_path", "last"), one)
     assert len(list(run_dir.glob("logs/version_*"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [DDP, FSDP2], ids=["ddp", "fsdp2"])
+def test_collectors_play_for_all_processes_what_they_play_for_one(
+    config: Path, strategy: tuple[str, ...]
+) -> None:
+    name = f"collectors_{strategy[-1]}"
+    beside = ("--data.collectors.backend", "process")
+    whole = fit(config, f"{name}_one", *beside)
+    assert_same_run(fit(config, name, *strategy, *beside), whole)

@@ -16,8 +16,7 @@ from vlmq.model.backbone import LoraSettings
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
-from vlmq.train import footprint
-from vlmq.train.module import build_actor_critic
+from vlmq.train import build, footprint
 
 
 def _settings(model: Path, **changed: Any) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def test_what_is_counted_is_what_a_built_model_and_its_optimizer_hold(
 ) -> None:
     settings = _settings(tiny_directory, lora=lora, freeze_vision=lora is not None)
     told = {n.name: n.size for n in footprint.of_model(settings, kl_weight=0.0, optimizer="adamw")}
-    model = build_actor_critic(settings)
+    model = build.actor_critic(settings)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained)
     output = model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
@@ -65,7 +64,7 @@ def test_a_reference_is_counted_where_a_copy_is_kept(tiny_directory: Path) -> No
 def test_the_guess_of_the_activations_is_within_a_factor_of_two_of_what_autograd_keeps(
     tiny_directory: Path, batch: Batch
 ) -> None:
-    model = build_actor_critic(_settings(tiny_directory))
+    model = build.actor_critic(_settings(tiny_directory))
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 

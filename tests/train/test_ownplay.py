@@ -37,18 +37,20 @@ class FakeReplay:
 
 
 def _own(
-    settings: Online, held: int = 0, *, whole: bool = False, known: int = 0
+    settings: Online, held: int = 0, *, whole: bool = False, known: int = 0, **options: Any
 ) -> tuple[OwnPlay, FakeReplay, list[tuple[list[int], Explore]]]:
     replay, played = FakeReplay(held), []
 
-    def play(indices: list[int], explore: Explore) -> None:
+    def play(number: int, indices: list[int], explore: Explore) -> None:
         played.append((indices, explore))
         replay.held += len(indices)
 
     def forget(first: int) -> None:
         replay.held = min(replay.held, first)
 
-    own = OwnPlay(settings, cast(Any, replay), play, forget=forget, whole=lambda: whole, known=known)
+    own = OwnPlay(
+        settings, cast(Any, replay), play, forget=forget, whole=lambda: whole, known=known, **options
+    )
     return own, replay, played
 
 
@@ -141,3 +143,19 @@ def test_an_episode_that_was_given_up_is_counted_and_not_tried_again() -> None:
     own.collect(2, 0)
     assert played == []
     assert own.given_up == 1
+
+
+def test_rounds_are_begun_ahead_of_time_once_and_shown_when_they_are_due() -> None:
+    begun: list[tuple[int, list[int]]] = []
+    own, replay, played = _own(
+        Online(episodes=2), begin=lambda number, indices, explore: begun.append((number, indices)), ahead=2
+    )
+    own.collect(1, 0)
+    assert begun == [(0, [0, 1]), (1, [2, 3]), (2, [4, 5])]
+    assert ([indices for indices, _ in played], replay.shown) == ([[0, 1]], (0, 2))
+    own.collect(2, 0)
+    assert begun[3:] == [(3, [6, 7])]
+    assert ([indices for indices, _ in played], replay.shown) == ([[0, 1], [2, 3]], (0, 4))
+    own.drop()
+    own.collect(3, 0)
+    assert begun[4:] == [(2, [4, 5]), (3, [6, 7]), (4, [8, 9])], "with the weights of another phase"

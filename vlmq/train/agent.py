@@ -14,11 +14,9 @@ from vlmq.data.batch import context_row
 from vlmq.model.attention import looks_ahead
 from vlmq.model.backbone import family, locate, merge_adapters
 from vlmq.model.generate import Sampling, sample_replies
-from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ParseError, parse_agent
 from vlmq.prompt.window import History
-from vlmq.train import checkpoint
-from vlmq.train.module import build_actor_critic
+from vlmq.train import build, checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +57,8 @@ class Agent:
             self.settings["history_pictures"],
             per_reply=looks_ahead(family(self.settings["backbone"])),
         )
-        self.encoder = Encoder.load(
-            locate(self.settings["backbone"]),
-            self.settings["reply_format"],
-            thoughts=self.settings["thoughts"],
-            trust_remote_code=self.settings["trust_remote_code"],
-        )
-        self.model = build_actor_critic(self.settings)
+        self.encoder = build.encoder(self.settings)
+        self.model = build.actor_critic(self.settings)
         prefix = "actor_critic."
         weights = {
             k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)

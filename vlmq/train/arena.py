@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +75,12 @@ class Arena:
             title: of the progress bar.
             about: `source` and `policy_version`, stored with each episode.
         """
-        writer = EpisodeStore.open_for_append(folder) if sync.rank() == 0 else None
         player = self._player({}, False)
         before = len(player.discarded)
-        quiet = sync.rank() != 0 or len(indices) < 64
-        try:
-            with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet, leave=False) as bar:
-                for part in self._played(player, policy, indices, seed_of, about):
-                    if writer is not None:
-                        writer.append_many(part)
-                    bar.update(len(part))
-        finally:
-            if writer is not None:
-                writer.flush(fsync=True)
-                writer.close()
-        lost: list[tuple[int, str]] = sync.everyone(player.discarded[before:])
-        if sync.rank() == 0:
-            for index, reason in lost:
-                tqdm.write(f"episode {index} was given up: {reason}")
-        sync.barrier()
-        return [index for index, _ in lost]
+        store_parts(
+            folder, self._played(player, policy, indices, seed_of, about), total=len(indices), title=title
+        )
+        return settle_lost(player.discarded[before:])
 
     @property
     def asynchronous(self) -> bool:
@@ -124,6 +110,39 @@ class Arena:
         if key not in self._players:
             self._players[key] = self._make_player(env_args, blank_images)
         return self._players[key]
+
+
+def store_parts(folder: Path, parts: Iterable[list[Episode]], *, total: int, title: str) -> None:
+    """Append episodes to a store as they come, with a progress bar; one process writes.
+
+    Args:
+        folder: the store's.
+        parts: some episodes at a time.
+        total: how many there will be.
+        title: of the bar.
+    """
+    writer = EpisodeStore.open_for_append(folder) if sync.rank() == 0 else None
+    quiet = sync.rank() != 0 or total < 64
+    try:
+        with tqdm(total=total, desc=title, unit="episode", disable=quiet, leave=False) as bar:
+            for part in parts:
+                if writer is not None:
+                    writer.append_many(part)
+                bar.update(len(part))
+    finally:
+        if writer is not None:
+            writer.flush(fsync=True)
+            writer.close()
+
+
+def settle_lost(lost: list[tuple[int, str]]) -> list[int]:
+    """Say which episodes were given up, on every process, and why; gives all their indices."""
+    lost = sync.everyone(lost)
+    if sync.rank() == 0:
+        for index, reason in lost:
+            tqdm.write(f"episode {index} was given up: {reason}")
+    sync.barrier()
+    return [index for index, _ in lost]
 
 
 def _in_order(episodes: list[Episode]) -> list[Episode]:

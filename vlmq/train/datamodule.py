@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 from vlmq.report.results import Row
 from vlmq.rollout import sync
+from vlmq.rollout.backends import ProcessHandle, RayHandle, join_ray
 from vlmq.rollout.collector import Player, episode_seed
+from vlmq.rollout.fleet import Fleet
+from vlmq.rollout.host import Order
 from vlmq.rollout.policies import Policy, ScriptedPolicy
-from vlmq.train.arena import Arena
+from vlmq.train.arena import Arena, settle_lost, store_parts
 from vlmq.train.judge import discounted_returns, judge_data
 from vlmq.train.ownplay import GIVEN_UP, Explore, OwnPlay, given_up
 from vlmq.train.schedule import Schedule
-from vlmq.train.settings import Collect, Evaluation, Online
+from vlmq.train.settings import Collect, Collectors, Evaluation, Online
 
 _OFFLINE, _OWN, _APART = range(3)
 """Streams of the replays' draws."""
@@ -63,6 +67,7 @@ class VlmqDataModule(L.LightningDataModule):
         stream: episodes made on demand in place of a dataset.
         held_out: share of the dataset's episodes that is never trained on: on them the critic is measured.
         online: the agent's own play.
+        collectors: who plays it beside the trainer, in processes or on other machines; null: the trainer itself does.
         evaluation: how checkpoints are judged.
         seed: of episodes, sampling and replay; the command line sets it from `seed_everything`.
     """
@@ -83,6 +88,7 @@ class VlmqDataModule(L.LightningDataModule):
         stream: EpisodeSource | None = None,
         held_out: float = 0.0,
         online: Online = Online(),
+        collectors: Collectors | None = None,
         evaluation: Evaluation = Evaluation(),
         seed: int = 0,
     ) -> None:
@@ -99,6 +105,8 @@ class VlmqDataModule(L.LightningDataModule):
             raise UserError(
                 "data.held_out keeps part of a dataset apart; a stream of fresh episodes needs none."
             )
+        if collectors is not None:
+            collectors.check()
         self.held_out = held_out
         self.env, self.env_args = env, env_args or {}
         self.num_envs, self.workers, self.timeout_s = num_envs, workers, timeout_s
@@ -106,6 +114,10 @@ class VlmqDataModule(L.LightningDataModule):
         self.batch_size, self.fragment_turns, self.packed = batch_size, fragment_turns, packed
         self.dataset, self.collect, self.stream = dataset, collect, stream
         self.online, self.evaluation, self.seed = online, evaluation, seed
+        self.collectors = collectors
+        self._fleet: Fleet | None = None
+        self._staleness = 0
+        self._in_phase: str | None = None
         self._arena = Arena(self._make_player, part=8 * num_envs)
         self._offline: TurnReplay | StreamReplay | None = None
         self._own: OwnPlay | None = None
@@ -114,6 +126,7 @@ class VlmqDataModule(L.LightningDataModule):
         self._given_up, self._own_given_up, self._own_rounds = 0, 0, 0
         self._judged: Batch | None = None
         self.seconds: dict[str, float] = {}
+        self.measured: dict[str, float] = {}
 
     @property
     def discarded(self) -> int:
@@ -160,6 +173,8 @@ class VlmqDataModule(L.LightningDataModule):
             return
         if self.packed:
             self._learner.check_packable()
+        if self.collectors is not None:
+            self._fleet = self._make_fleet(self.collectors)
         if self.stream is not None:
             self._offline = StreamReplay(self.stream)
             return
@@ -256,20 +271,24 @@ class VlmqDataModule(L.LightningDataModule):
         )
 
     def _make_player(self, more_args: dict[str, Any], blank_images: bool) -> Player:
+        make = self._player_of(more_args, blank_images=blank_images, anyone=sync.anyone)
+        return make(encoder=self.encoder)
+
+    def _player_of(self, more_args: dict[str, Any], **options: Any) -> Callable[..., Player]:
+        """What makes the environments, once it has an encoder; it travels to other processes."""
         if self.env is None:
             raise UserError("data.env is not set; give the id of an environment (`vlmq envs` lists them).")
-        return Player(
+        return partial(
+            Player,
             self.env,
             self.num_envs,
-            self.encoder,
             env_args={**self.env_args, **more_args},
             history=self.history,
             max_reply=self._learner.max_reply,
             workers=self.workers,
             timeout_s=self.timeout_s,
             asynchronous=self.asynchronous,
-            blank_images=blank_images,
-            anyone=sync.anyone,
+            **options,
         )
 
     # -- training --------------------------------------------------------------------------------------------
@@ -283,6 +302,9 @@ class VlmqDataModule(L.LightningDataModule):
         if phase is None:
             return None
         schedule: Schedule = self._learner.schedule
+        if self._own is not None and phase.name != self._in_phase:
+            self._own.drop()  # what plays ahead has the weights of another phase
+        self._in_phase = phase.name
         begun = time.perf_counter()
         own = phase.own_fragments(self.batch_size)
         if own:
@@ -301,6 +323,7 @@ class VlmqDataModule(L.LightningDataModule):
             fragments = [replace(fragment, following=None) for fragment in fragments]
         batch = build_batch(fragments, self.encoder, self.history, packed=self.packed)
         self.seconds = {"seconds/play": played - begun, "seconds/batch": time.perf_counter() - played}
+        self.measured = {"own_play/staleness": self._staleness} if own and self._fleet is not None else {}
         return batch
 
     def _draw(
@@ -338,11 +361,14 @@ class VlmqDataModule(L.LightningDataModule):
                 folder, {"env": self.env and local_id(self.env), "tokenizer": self.encoder.fingerprint}
             )
 
-            def play(missing: list[int], explore: Explore) -> None:
-                policy = self._learner.policy(
-                    temperature=self.online.temperature, seed=self.seed, explore=explore
-                )
-                lost = self._play_into(folder, policy, missing, "own play", "model", "playing")
+            def play(number: int, missing: list[int], explore: Explore) -> None:
+                if self._fleet is None:
+                    policy = self._learner.policy(
+                        temperature=self.online.temperature, seed=self.seed, explore=explore
+                    )
+                    lost = self._play_into(folder, policy, missing, "own play", "model", "playing")
+                else:
+                    lost = self._await_round(self._fleet, folder, number, len(missing))
                 if lost and sync.rank() == 0:
                     with EpisodeStore.open_for_append(folder) as store:
                         store.update_provenance({GIVEN_UP: sorted({*given_up(store), *lost})})
@@ -360,10 +386,54 @@ class VlmqDataModule(L.LightningDataModule):
             if self._own_priorities is not None:
                 replay.priorities.load_state_dict(self._own_priorities)
             self._own = OwnPlay(
-                self.online, replay, play, forget=forget, whole=lambda: not self._arena.asynchronous,
-                known=self._own_rounds,
+                self.online, replay, play, forget=forget, whole=self._repeats, known=self._own_rounds,
+                begin=self._begin_round, ahead=0 if self.collectors is None else self.collectors.lag,
             )  # fmt: skip
         return self._own
+
+    def _repeats(self) -> bool:
+        """Whether own play that is played again comes out the same to the last digit."""
+        if self._fleet is None:
+            return not self._arena.asynchronous
+        assert self.collectors is not None
+        if self.collectors.lag:
+            return False
+        return not sync.anyone(sync.rank() == 0 and self._fleet.asynchronous)
+
+    def _make_fleet(self, settings: Collectors) -> Fleet:
+        recipe = self._learner.recipe(self._player_of({}), settings.device)
+        if settings.backend == "ray":
+            if sync.rank() == 0:
+                join_ray(
+                    settings.address, cpus=settings.count * settings.cpus, gpus=settings.count * settings.gpus
+                )
+            return Fleet(lambda: RayHandle(recipe, settings.cpus, settings.gpus), settings.count)
+        threads = max(1, torch.get_num_threads() // settings.count)
+        return Fleet(lambda: ProcessHandle(recipe, threads), settings.count)
+
+    def _begin_round(self, number: int, missing: list[int], explore: Explore) -> None:
+        if self._fleet is None:
+            return
+        policy, weights = self._learner.acting_elsewhere(
+            temperature=self.online.temperature, seed=self.seed, explore=explore
+        )
+        version = self._learner.schedule.made
+        if sync.rank() == 0:
+            self._fleet.begin(
+                number, Order(missing, self.seed, "own play", "model", policy, version, weights)
+            )
+
+    def _await_round(self, fleet: Fleet, folder: Path, number: int, total: int) -> list[int]:
+        lost: list[tuple[int, str]] = []
+
+        def parts() -> Iterator[list[Episode]]:
+            for share in fleet.finish(number) if sync.rank() == 0 else ():
+                lost.extend(share.lost)
+                self._staleness = self._learner.schedule.made - share.version
+                yield share.episodes
+
+        store_parts(folder, parts(), total=total, title="playing")
+        return settle_lost(lost)
 
     def _make_store(self, folder: Path, provenance: dict[str, Any]) -> None:
         if sync.rank() == 0 and not (folder / "meta.json").is_file():
@@ -462,6 +532,8 @@ class VlmqDataModule(L.LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Stop the environments."""
         self._arena.close()
+        if self._fleet is not None:
+            self._fleet.close()
 
     def state_dict(self) -> dict[str, Any]:
         kept = {"offline": self._offline, "own": self._own and self._own.replay}

@@ -19,7 +19,7 @@ from vlmq.data.batch import Batch
 from vlmq.model import vision
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import VISION_NAMES
-from vlmq.train.module import build_actor_critic
+from vlmq.train import build
 from vlmq.train.muon import inner_matrices
 
 _HEAD_COPIES = 4
@@ -43,7 +43,7 @@ def of_model(settings: dict[str, Any], *, kl_weight: float, optimizer: str) -> l
         optimizer: its name.
     """
     with torch.device("meta"):
-        model = build_actor_critic({**settings, "weights": "random"})
+        model = build.actor_critic({**settings, "weights": "random"})
     every = dict(model.backbone.named_parameters())
     low_rank = {name: p for name, p in every.items() if "lora_" in name}
     base = [p for name, p in every.items() if name not in low_rank]

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from vlmq.data.batch import Batch
 from vlmq.loss import bins, masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.attention import check_packable, looks_ahead
-from vlmq.model.backbone import LoraSettings, family, load_backbone, locate
+from vlmq.model.backbone import Backbone, LoraSettings, family
 from vlmq.model.generate import Guide, Sampling
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
@@ -39,8 +40,10 @@ from vlmq.prompt.window import History, Pictures, Turns
 from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
+from vlmq.rollout.collector import Player
+from vlmq.rollout.host import Recipe, Weights
 from vlmq.rollout.policies import ModelPolicy
-from vlmq.train import branch, checks, diagnostics, evaluate, objective
+from vlmq.train import branch, build, checks, diagnostics, evaluate, objective
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
 from vlmq.train.judge import spread
@@ -179,12 +182,7 @@ class VlmqModule(L.LightningModule):
     def encoder(self) -> Encoder:
         """The one encoder of this model."""
         if self._encoder is None:
-            self._encoder = Encoder.load(
-                locate(self.settings["backbone"]),
-                self.settings["reply_format"],
-                thoughts=self.settings["thoughts"],
-                trust_remote_code=self.settings["trust_remote_code"],
-            )
+            self._encoder = build.encoder(self.settings)
         return self._encoder
 
     @cached_property
@@ -196,7 +194,7 @@ class VlmqModule(L.LightningModule):
         """Load the backbone and add the critic; shard them where the strategy asks for it."""
         if self.actor_critic is not None:
             return
-        self.actor_critic = build_actor_critic(self.settings)
+        self.actor_critic = build.actor_critic(self.settings)
         if self.kl_weight:
             self.actor_critic.keep_reference()
         if self.device_mesh is not None:
@@ -210,7 +208,7 @@ class VlmqModule(L.LightningModule):
 
     def untrained(self) -> ActorCritic:
         """The weights that the run started from."""
-        return build_actor_critic(self.settings).to(self.device)
+        return build.actor_critic(self.settings).to(self.device)
 
     @property
     def agent(self) -> ActorCritic:
@@ -238,19 +236,40 @@ class VlmqModule(L.LightningModule):
             best_of: replies drawn, of which the critic chooses.
             model: whose weights; by default the present ones.
         """
-        encoder = self.encoder
-        sampling = Sampling(self.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
-        sharded = self.device_mesh is not None
-        return ModelPolicy(
-            (model or self.agent).backbone,
-            encoder,
-            sampling,
+        acting = self._acting(
+            temperature=temperature,
             seed=seed,
             explore=explore,
             guide=self._guide(q_shift) if q_shift or best_of > 1 else None,
             best_of=best_of,
-            anyone=sync.anyone if sharded else bool,
+            anyone=sync.anyone if self.device_mesh is not None else bool,
         )
+        return acting((model or self.agent).backbone, self.encoder)
+
+    def acting_elsewhere(
+        self, *, temperature: float, seed: int, explore: tuple[float, float]
+    ) -> tuple[Callable[[Backbone, Encoder], ModelPolicy], Weights]:
+        """What makes the acting policy in another process, and the present weights. See `policy`.
+
+        Where the model is sharded, every process must call this.
+        """
+        weights = Weights.of(self.agent.backbone, frozen_too=self.settings["weights"] == "random")
+        return self._acting(temperature=temperature, seed=seed, explore=explore), weights
+
+    def recipe(self, player: Callable[[Encoder], Player], device: str) -> Recipe:
+        """What a collector elsewhere is made of.
+
+        Args:
+            player: makes its environments.
+            device: where its copy of the model is.
+        """
+        settings = self.settings
+        return Recipe(partial(build.encoder, settings), partial(build.backbone, settings), player, device)
+
+    def _acting(self, *, temperature: float, **options: Any) -> Callable[[Backbone, Encoder], ModelPolicy]:
+        encoder = self.encoder
+        sampling = Sampling(self.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
+        return partial(ModelPolicy, sampling=sampling, **options)
 
     def _guide(self, q_shift: float) -> Guide:
         if self._critic_config.value == "turn":
@@ -517,7 +536,7 @@ class VlmqModule(L.LightningModule):
         """Hand the update's metrics over: Lightning's own way would repeat old values of those it lacks."""
         seconds = time.perf_counter() - self._begun
         positions = sync.total(batch.positions)
-        self.metrics |= self._measured | self.data.seconds
+        self.metrics |= self._measured | self.data.seconds | self.data.measured
         self.schedule.spend(int(positions), seconds + sum(self.data.seconds.values()))
         self.metrics |= {"seconds/update": seconds, "tokens_per_second": positions / seconds}
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
@@ -572,19 +591,3 @@ class VlmqModule(L.LightningModule):
 def _critic(value: Tensor | None) -> Tensor:
     assert value is not None, "this forward ran without the critic"
     return value
-
-
-def build_actor_critic(settings: dict[str, Any]) -> ActorCritic:
-    """The actor-critic that a module's settings describe."""
-    lora = settings["lora"]
-    backbone = load_backbone(
-        settings["backbone"],
-        weights=settings["weights"],
-        dtype=settings["dtype"],
-        lora=None if lora is None else LoraSettings(**lora),
-        freeze_vision=settings["freeze_vision"],
-        trust_remote_code=settings["trust_remote_code"],
-    )
-    return ActorCritic(
-        backbone, CriticConfig(**settings["critic"]), trunk_gradient=settings["trunk_gradient"]
-    )

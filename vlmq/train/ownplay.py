@@ -27,9 +27,11 @@ class OwnPlay:
     Args:
         settings: of the rounds.
         replay: of the store they are played into.
-        play: plays the episodes with these indices into the store, exploring so much.
+        play: plays the episodes of a round into the store: its number, their indices, how much they explore.
         forget: drops the stored episodes from an index on.
         whole: tells whether a round is played from its beginning or not at all.
+        begin: has a round played from now on, of which `play` then awaits the end; told what `play` is told.
+        ahead: rounds that are begun before they are due.
         known: rounds that the checkpoint knows of: what is missing of them, the store has lost, and it is played
             by the present policy.
 
@@ -42,8 +44,10 @@ class OwnPlay:
         self,
         settings: Online,
         replay: TurnReplay,
-        play: Callable[[list[int], Explore], None],
+        play: Callable[[int, list[int], Explore], None],
         *,
+        begin: Callable[[int, list[int], Explore], None] = lambda number, indices, explore: None,
+        ahead: int = 0,
         forget: Callable[[int], None] = lambda first: None,
         whole: Callable[[], bool] = lambda: False,
         known: int = 0,
@@ -52,6 +56,8 @@ class OwnPlay:
         self.rounds = 0
         self._settings, self._play, self._forget, self._whole = settings, play, forget, whole
         self._known = known
+        self._begin, self._ahead = begin, ahead
+        self._begun: dict[int, list[int]] = {}
 
     @property
     def given_up(self) -> int:
@@ -73,18 +79,32 @@ class OwnPlay:
         """
         settings = self._settings
         while self._is_due(due, trained):
-            first = self.rounds * settings.episodes
-            wanted = range(first, first + settings.episodes)
-            missing = self._missing(wanted)
-            if 0 < len(missing) < len(wanted) and self.rounds >= self._known and self._whole():
-                self._forget(first)
-                missing = self._missing(wanted)
+            for number in range(self.rounds, self.rounds + 1 + self._ahead):
+                if number not in self._begun:
+                    self._begun[number] = self._begin_round(number)
+            missing = self._begun.pop(self.rounds)
             if missing:
-                self._play(missing, exploration(settings, self.rounds))
+                self._play(self.rounds, missing, exploration(settings, self.rounds))
                 self.replay.store.refresh()
             self.rounds += 1
         kept = self.rounds if settings.rounds is None else settings.rounds
         self.replay.show(self.rounds * settings.episodes, max(0, self.rounds - kept) * settings.episodes)
+
+    def drop(self) -> None:
+        """Forget the rounds that were begun and are not due yet: they will be begun anew."""
+        self._begun.clear()
+
+    def _begin_round(self, number: int) -> list[int]:
+        """Have what is missing of a round played from now on; gives its indices."""
+        first = number * self._settings.episodes
+        wanted = range(first, first + self._settings.episodes)
+        missing = self._missing(wanted)
+        if 0 < len(missing) < len(wanted) and number >= self._known and self._whole():
+            self._forget(first)
+            missing = self._missing(wanted)
+        if missing:
+            self._begin(number, missing, exploration(self._settings, number))
+        return missing
 
     def _missing(self, wanted: range) -> list[int]:
         self.replay.store.refresh()

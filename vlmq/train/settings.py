@@ -73,6 +73,41 @@ class Online:
 
 
 @dataclass(frozen=True)
+class Collectors:
+    """Who plays the agent's own episodes beside the trainer, each with environments and a copy of the model of its own.
+
+    Args:
+        backend: `process`: on this machine; `ray`: wherever a Ray cluster has room (`pip install 'vlmq[ray]'`).
+        count: how many collectors; each plays `num_envs` environments at once.
+        lag: rounds of own play that are begun before they are due, and so are played while the model is trained: with
+            weights that are `lag` rounds old, and no older. 0: the trainer waits, and a run repeats itself.
+        device: where a collector's copy of the model is: cpu or cuda.
+        address: of the Ray cluster, or `auto` for the one of this machine; null starts one here.
+        cpus: that a collector reserves of the cluster.
+        gpus: likewise.
+    """
+
+    backend: Literal["process", "ray"] = "process"
+    count: int = 2
+    lag: int = 0
+    device: str = "cpu"
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what cannot be. Called by who takes the settings: where null is an alternative, errors do not show."""
+        if self.count < 1 or self.lag < 0:
+            raise UserError("collectors.count must be at least 1, and collectors.lag 0 or more.")
+        if self.cpus < 0.0 or self.gpus < 0.0:
+            raise UserError("collectors.cpus and collectors.gpus must each be 0 or more.")
+        if self.address is not None and self.backend != "ray":
+            raise UserError(
+                f"collectors.address is {self.address}, but processes need none; set collectors.backend to ray."
+            )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How checkpoints are judged.
 
