@@ -112,8 +112,8 @@ def test_no_text_is_slow_to_read(text: str) -> None:
         started = time.process_time()
         assert isinstance(parse(text), Refusal)
         times.append(time.process_time() - started)
-    # 10 ms is what a text may take; the best of five, for the machine may be busy.
-    assert min(times) < 0.01
+    # A few milliseconds on a common machine. Reading that goes back over the text, once for each letter, takes seconds.
+    assert min(times) < 0.1
 
 
 def test_each_call_says_how_it_is_written() -> None:

@@ -92,7 +92,7 @@ def parse(text: str) -> Call | Refusal:
     if match is None or match[1] not in CALLS:
         return Refusal(f"not an action: expected one of {', '.join(CALLS)}")
     name = match[1]
-    found = _arguments(call, match.end())
+    found = _arguments(call, match.end(), at_most=len(CALLS[name]))
     if found is None or len(found) != len(CALLS[name]):
         return Refusal(f"not an action: expected {signature(name)}")
     values: list[Argument] = []
@@ -126,13 +126,13 @@ def click(bid: str) -> str:
     return write("click", bid)
 
 
-def _arguments(call: str, start: int) -> list[Argument] | None:
-    """What stands between the parentheses, which must end the call; None where that cannot be read."""
+def _arguments(call: str, start: int, at_most: int) -> list[Argument] | None:
+    """What stands between the parentheses, which must end the call; None where that cannot be read or is too much."""
     found: list[Argument] = []
     place = _past_blanks(call, start)
     if call[place:] == ")":
         return found
-    while True:
+    while len(found) < at_most:
         value, place = _value(call, place)
         if value is None:
             return None
@@ -143,6 +143,7 @@ def _arguments(call: str, start: int) -> list[Argument] | None:
         if call[place : place + 1] != ",":
             return None
         place = _past_blanks(call, place + 1)
+    return None
 
 
 def _value(call: str, place: int) -> tuple[Argument | None, int]:
