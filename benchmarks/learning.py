@@ -327,8 +327,12 @@ def draw(task: str, rows: list[dict[str, str]], path: Path) -> Path:
         mean = np.array([100 * interval.value for _, interval in points])
         ends = np.array([[100 * interval.low, 100 * interval.high] for _, interval in points]).T
         axes.errorbar(shares, mean, np.abs(ends - mean), marker="o", capsize=3, label=method)
-    data = sorted({(float(row["expert"]), float(row["data_success"])) for row in rows if row["task"] == task})
-    axes.plot([100 * e for e, _ in data], [100 * s for _, s in data], "k:", label="the data")
+    data: dict[float, set[float]] = {}
+    for row in rows:
+        if row["task"] == task:
+            data.setdefault(float(row["expert"]), set()).add(float(row["data_success"]))
+    mean = np.array([100 * np.mean(list(data[share])) for share in sorted(data)])
+    axes.plot([100 * share for share in sorted(data)], mean, "k:", label="the data, mean of seeds")
     axes.set(xlabel="episodes played by the expert, %", ylabel="success, %", ylim=(-2, 102), title=task)
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -56,7 +56,7 @@ class Arena:
         """
         player = self._player(env_args or {}, blank_images)
         quiet = title is None or sync.rank() != 0 or len(indices) < 64
-        with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet, leave=False) as bar:
+        with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet or None, leave=False) as bar:
             for part in self._played(player, policy, list(indices), seed_of, {"source": "evaluation"}):
                 bar.update(len(part))
                 yield part
@@ -124,7 +124,7 @@ def store_parts(folder: Path, parts: Iterable[list[Episode]], *, total: int, tit
     writer = EpisodeStore.open_for_append(folder) if sync.rank() == 0 else None
     quiet = sync.rank() != 0 or total < 64
     try:
-        with tqdm(total=total, desc=title, unit="episode", disable=quiet, leave=False) as bar:
+        with tqdm(total=total, desc=title, unit="episode", disable=quiet or None, leave=False) as bar:
             for part in parts:
                 if writer is not None:
                     writer.append_many(part)

@@ -219,4 +219,4 @@ def _last_filter(config: dict[str, Any]) -> dict[str, Any]:
 
 def _bar(things: Iterable[Any], title: str) -> Iterator[Any]:
     """A progress bar, where it takes longer than a moment."""
-    yield from tqdm(things, desc=title, unit="episode", leave=False, delay=1.0)
+    yield from tqdm(things, desc=title, unit="episode", leave=False, delay=1.0, disable=None)
