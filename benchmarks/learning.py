@@ -249,13 +249,18 @@ def fit(config: Changes, folder: Path, seed: int, *options: str) -> None:
 
 
 def vlmq(verb: str, config: Path, folder: Path, *options: str) -> None:
-    """One of the command line's verbs, its output in the folder's log."""
+    """One of the verbs that take a configuration, its output in the folder's log."""
+    command(folder, verb, "--config", str(config), *options)
+
+
+def command(folder: Path, *words: str) -> None:
+    """A command of `vlmq`, its output in the folder's log."""
     code = "import sys; from vlmq.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, verb, "--config", str(config), *options]
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         subprocess.run(
-            command, check=True, env={"OMP_NUM_THREADS": "1", **os.environ}, stdout=log, stderr=log
-        )
+            [sys.executable, "-c", code, *words], check=True, env={"OMP_NUM_THREADS": "1", **os.environ},
+            stdout=log, stderr=log,
+        )  # fmt: skip
 
 
 def results(path: Path) -> list[Changes]:
