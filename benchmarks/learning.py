@@ -162,7 +162,7 @@ def main() -> None:
         if key not in {(r["task"], r["expert"], r["method"], r["seed"]) for r in read(arguments.csv)}:
             append(arguments.csv, run(task, expert, method, seed, arguments.updates, arguments.runs))
     rows = read(arguments.csv)
-    print(table(rows))
+    print(table([row for row in rows if row["method"] in arguments.methods]))
     for task in dict.fromkeys(row["task"] for row in rows):
         print(f"drawn: {draw(task, rows, arguments.csv.with_name(f'{arguments.csv.stem}_{task}.png'))}")
 

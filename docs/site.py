@@ -30,11 +30,11 @@ _CODE_OR_LINK = re.compile(r"^```.*?^```$|(!?)\[([^\]\n]*)\]\(([^)\s]+)\)|`[^`\n
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add the pages that lie elsewhere, with the pictures that they show."""
+    """Add the pages that lie elsewhere, and the pictures outside docs/ that any page shows."""
     for source, page in ADDED.items():
-        text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, page, content=text))
-        for found in _CODE_OR_LINK.finditer(text):
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    for source in (*ADDED, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))):
+        for found in _CODE_OR_LINK.finditer((ROOT / source).read_text(encoding="utf-8")):
             picture = _in_repository(source, found[3] or "")
             if picture.endswith(".png") and not picture.startswith("docs/"):
                 place = f"packages/{picture}"
