@@ -123,7 +123,7 @@ def test_the_pixel_table_equals_the_processor_bit_for_bit(encoder: Encoder, seed
     image = _picture(seed) if seed else np.full((64, 64, 3), (0, 128, 255), np.uint8)
     expected = _processed(encoder, image)
     made = encoder.pixels(image)
-    assert encoder._tables[image.shape] is not None  # the shortcut was taken
+    assert encoder.pictures.table(image.shape) is not None  # the shortcut was taken
     assert made.keys() == expected.keys()
     for name, value in expected.items():
         assert made[name].dtype == value.dtype
@@ -134,7 +134,7 @@ def test_the_pixel_table_equals_the_processor_bit_for_bit(encoder: Encoder, seed
 def test_no_table_is_used_where_the_processor_resizes(encoder: Encoder, height: int, width: int) -> None:
     image = _picture(1, height, width)
     made = encoder.pixels(image)
-    assert encoder._tables[image.shape] is None
+    assert encoder.pictures.table(image.shape) is None
     for name, value in _processed(encoder, image).items():
         assert np.array_equal(made[name], value), name
 

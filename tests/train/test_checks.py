@@ -18,7 +18,8 @@ from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import Backbone
 from vlmq.model.generate import Sampling
 from vlmq.model.heads import CriticConfig
-from vlmq.prompt.encode import Encoder, Pixels, Segment
+from vlmq.prompt.encode import Encoder, Segment
+from vlmq.prompt.pixels import Pixels
 from vlmq.prompt.window import History
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import ModelPolicy

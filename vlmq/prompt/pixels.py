@@ -1,0 +1,196 @@
+"""Pictures to what the vision tower takes, one at a time and in batches.
+
+Where the image processor acts on each pixel alone (no resizing at this size), a table of 256 values for each
+channel replaces it. The table is read off the processor and verified bit for bit on a second picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vlmq.api import ModelError, Observation
+from vlmq.prompt import chat
+from vlmq.prompt.template import Template
+
+Pixels = dict[str, NDArray[Any]]
+"""What an image processor makes of one picture, without its batch dimension for rows."""
+
+_OF_TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "labels")
+
+
+class PictureReader:
+    """What a processor makes of pictures.
+
+    Args:
+        processor: a Hugging Face processor.
+        template: its chat template: it is asked for a whole conversation, for it may set its image processor.
+    """
+
+    def __init__(self, processor: Any, template: Template) -> None:
+        self._processor, self._template = processor, template
+        self._tables: dict[tuple[int, ...], _PixelTable | None] = {}
+        self._stacked: bool | None = None
+
+    def read(self, image: NDArray[np.uint8]) -> Pixels:
+        """Of one picture of shape (H, W, 3)."""
+        table = self.table(image.shape)
+        if table is None:
+            return self._process(image)
+        like = table.constants["pixel_values"]
+        return {**table.constants, "pixel_values": table.planes(image).reshape(like.shape)}
+
+    def table(self, shape: tuple[int, ...]) -> _PixelTable | None:
+        """What replaces the processor for pictures of this shape (H, W, 3); None where it mixes pixels."""
+        if shape not in self._tables:
+            self._tables[shape] = self._read_table(shape)
+        return self._tables[shape]
+
+    def collate(self, rows: list[tuple[Pixels, ...]]) -> dict[str, Tensor]:
+        """The pictures of each row, batched as the model family expects them; {} where there are none."""
+        pictures = [pixels for row in rows for pixels in row]
+        if not pictures:
+            return {}
+        if not self._stacked:
+            return {
+                name: torch.from_numpy(np.concatenate([pixels[name] for pixels in pictures]))
+                for name in pictures[0]
+            }
+        most = max(sum(len(pixels["pixel_values"]) for pixels in row) for row in rows)
+        batch: dict[str, Tensor] = {}
+        for name, like in pictures[0].items():
+            # Zeros are the family's own sign of "no picture here".
+            stacked = np.zeros((len(rows), most, *like.shape[1:]), like.dtype)
+            for index, row in enumerate(rows):
+                if row:
+                    filled = np.concatenate([pixels[name] for pixels in row])
+                    stacked[index, : len(filled)] = filled
+            batch[name] = torch.from_numpy(stacked)
+        return batch
+
+    def _process(self, image: NDArray[np.uint8]) -> Pixels:
+        if self._stacked is None:
+            # A family either stacks the pictures of each row, (rows, pictures, ...), or lists all of them.
+            self._stacked = self._pixels_of([image, image])["pixel_values"].shape[:2] == (1, 2)
+        made = self._pixels_of([image])
+        return {name: value[0] if self._stacked else value for name, value in made.items()}
+
+    def _pixels_of(self, images: list[NDArray[np.uint8]]) -> Pixels:
+        """Of one row that holds these pictures; the whole processor is asked, for it may set its image processor."""
+        messages = [chat.user_message(Observation(" ", image)) for image in images]
+        made = processed(
+            self._processor, self._template.render(messages, generate=False), images, return_tensors="np"
+        )
+        if "pixel_values" not in made:
+            raise ModelError(
+                f"the model's processor, a {type(self._processor).__name__}, drops pictures: it gives {sorted(made)} "
+                "and no pixel_values; choose a vision-language model, or mend its processor."
+            )
+        return {
+            name: np.asarray(value)
+            for name, value in made.items()
+            if name not in _OF_TEXT and isinstance(value, np.ndarray)
+        }
+
+    def _read_table(self, shape: tuple[int, ...]) -> _PixelTable | None:
+        """The processor as a function of each pixel alone, or None where it mixes pixels."""
+        height, width, _ = shape
+        made = self._process(np.zeros(shape, np.uint8) + np.uint8(7))
+        if height * width < 256 or made["pixel_values"].size != 3 * height * width:
+            return None
+        ramp = np.arange(height * width, dtype=np.int64) % 256
+        probe = np.stack([np.roll(ramp, shift) for shift in (0, 85, 170)], -1).astype(np.uint8).reshape(shape)
+        out = self._process(probe)["pixel_values"].reshape(3, -1)
+        values = np.zeros((3, 256), out.dtype)
+        for channel in range(3):
+            values[channel, probe[..., channel].reshape(-1)] = out[channel]
+        table = _PixelTable(values, _arithmetic(values, self._processor.image_processor), made)
+        check = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        expected = self._process(check)
+        planes = table.planes(check).reshape(expected["pixel_values"].shape)
+        same = np.array_equal(planes, expected["pixel_values"])
+        constants = all(np.array_equal(made[n], expected[n]) for n in made if n != "pixel_values")
+        return table if same and constants else None
+
+
+def processed(processor: Any, text: str, images: list[NDArray[np.uint8]], **options: Any) -> Any:
+    """What a whole processor makes of one text and its pictures.
+
+    Args:
+        processor: the Hugging Face processor.
+        text: as the chat template rendered it.
+        images: each of shape (H, W, 3).
+        options: of the processor's call.
+    """
+    try:
+        return processor(
+            text=[text], images=[[_as_picture(i) for i in images]], add_special_tokens=False, **options
+        )
+    except ValueError as error:
+        shape = " x ".join(map(str, images[0].shape[:2]))
+        raise ModelError(
+            f"the model's processor takes no picture of {shape} pixels where its chat template puts one "
+            f"({' '.join(str(error).split())[:200]}); mend the template's image token or the processor's settings."
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class _PixelTable:
+    """An image processor that treats each pixel alone.
+
+    Attributes:
+        values: what it makes of 0 to 255, (3, 256).
+        arithmetic: mean and spread, () or (3, 1, 1), that give the very same numbers, faster; None where they do not.
+        constants: what it gives beside the pixels, whatever the picture shows.
+    """
+
+    values: NDArray[np.float32]
+    arithmetic: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    constants: Pixels
+
+    def planes(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(3, H, W) of a picture (H, W, 3)."""
+        planes = np.empty((3, *image.shape[:2]), self.values.dtype)
+        if self.arithmetic is not None:
+            return _standardised(np.ascontiguousarray(image.transpose(2, 0, 1)), *self.arithmetic, planes)
+        for channel in range(3):
+            np.take(self.values[channel], image[..., channel], out=planes[channel], mode="clip")
+        return planes
+
+
+def _arithmetic(
+    values: NDArray[np.float32], image_processor: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Mean and spread with which plain arithmetic equals the table, to the last bit."""
+    mean, spread = getattr(image_processor, "image_mean", None), getattr(image_processor, "image_std", None)
+    if values.dtype != np.float32 or mean is None or spread is None:
+        return None
+    numbers = [np.asarray(n, np.float32).reshape(-1, 1, 1) for n in (mean, spread)]
+    if all((number == number[0]).all() for number in numbers):  # one number is quicker than one a channel
+        numbers = [number[0, 0, 0].reshape(()) for number in numbers]
+    levels = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 1, 256))
+    made = _standardised(levels, numbers[0], numbers[1], np.empty((3, 1, 256), np.float32))
+    return (numbers[0], numbers[1]) if np.array_equal(made[:, 0], values) else None
+
+
+def _standardised(
+    levels: NDArray[np.uint8],
+    mean: NDArray[np.float32],
+    spread: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(levels / 255 - mean) / spread, in `out`."""
+    np.divide(levels, np.float32(255.0), out=out)
+    np.subtract(out, mean, out=out)
+    return np.divide(out, spread, out=out)
+
+
+def _as_picture(image: NDArray[np.uint8]) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(image)

@@ -1,0 +1,112 @@
+"""A model's chat template: what it writes around prompts and replies, and which tokens those are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from vlmq.api import ModelError, Observation
+from vlmq.prompt import chat
+
+_MARK = "\u241f"  # a character that no template contains
+
+
+class Template:
+    """The text that a processor's chat template makes of messages.
+
+    Args:
+        processor: a Hugging Face processor with a chat template and a tokenizer.
+
+    Attributes:
+        end_id: the token that ends a reply.
+        banned_ids: special tokens that a reply may not contain (image tokens among them).
+        fingerprint: identifies tokenizer and template.
+        prefix_stable: whether a prompt is rendered the same when turns follow it.
+
+    Raises:
+        ModelError: there is no template, or it leaves replies out.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self._processor, self._tokenizer = processor, processor.tokenizer
+        if not getattr(processor, "chat_template", None) and not getattr(
+            self._tokenizer, "chat_template", None
+        ):
+            raise ModelError(
+                "the model's processor has no chat template; add a chat_template.jinja to its directory."
+            )
+        self.end_id = self._find_end()
+        self.banned_ids = self._find_banned()
+        self.fingerprint = self._fingerprint()
+        names = self._tokenizer.convert_ids_to_tokens([*self.banned_ids, self.end_id])
+        self._special = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
+        self.prefix_stable = self._is_prefix_stable()
+
+    def render(self, messages: list[chat.Message], *, generate: bool) -> str:
+        """The text of a conversation.
+
+        Args:
+            messages: of it.
+            generate: whether it ends where a reply is to begin.
+        """
+        return str(
+            self._processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False)
+        )
+
+    def continuation(self, message: chat.Message) -> str:
+        """What the template adds after a reply's end token when one more turn follows."""
+        before = [chat.user_message(Observation(" ")), chat.assistant_message(_MARK)]
+        text = self.render([*before, message], generate=True).split(_MARK, 1)[1]
+        end = self._tokenizer.decode([self.end_id])
+        return text.removeprefix(end)
+
+    def disarm(self, text: str) -> str:
+        """A text that spells a special token does not become one: `<image>` reads `< image>`."""
+        return self._special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+
+    def demand_a_place(self, message: chat.Message) -> None:
+        """A picture must leave a mark in the prompt, or nobody would notice that the model never sees it."""
+        texts = [part for part in message["content"] if part["type"] != "image"]
+        if self.render([message], generate=False) == self.render(
+            [{**message, "content": texts}], generate=False
+        ):
+            raise ModelError(
+                "the model's chat template leaves pictures out; give it one that writes the image token where a part "
+                "of type 'image' stands."
+            )
+
+    def _find_end(self) -> int:
+        """The token that the template puts right after a reply."""
+        messages = [chat.user_message(Observation(" ")), chat.assistant_message(_MARK)]
+        rendered = self.render(messages, generate=False)
+        if _MARK not in rendered:
+            raise ModelError(
+                "the model's chat template leaves replies out; give it one with an assistant turn."
+            )
+        after = self._tokenizer(rendered.split(_MARK, 1)[1], add_special_tokens=False)["input_ids"]
+        special = set(self._tokenizer.all_special_ids)
+        if after and after[0] in special:
+            return int(after[0])
+        if self._tokenizer.eos_token_id is None:
+            raise ModelError("the model's tokenizer has no token that ends a reply; set its eos_token.")
+        return int(self._tokenizer.eos_token_id)
+
+    def _find_banned(self) -> tuple[int, ...]:
+        special = {int(i) for i in self._tokenizer.all_special_ids}
+        special |= {int(i) for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
+        image_id = getattr(self._processor, "image_token_id", None)
+        return tuple(sorted((special | ({int(image_id)} if image_id is not None else set())) - {self.end_id}))
+
+    def _is_prefix_stable(self) -> bool:
+        first = chat.user_message(Observation("a"))
+        turns = [first, chat.assistant_message(_MARK), chat.user_message(Observation("b"))]
+        return self.render(turns, generate=True).startswith(self.render([first], generate=True))
+
+    def _fingerprint(self) -> str:
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        tokens = (
+            backend.to_str() if backend is not None else repr(sorted(self._tokenizer.get_vocab().items()))
+        )
+        template = str(getattr(self._processor, "chat_template", "") or self._tokenizer.chat_template)
+        return hashlib.blake2b((tokens + template).encode(), digest_size=8).hexdigest()
