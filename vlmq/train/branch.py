@@ -13,20 +13,21 @@ from torch import Tensor
 
 from vlmq.api import ModelError
 from vlmq.model.actor_critic import ActorCritic, own_part
+from vlmq.rollout import sync
 from vlmq.train import checkpoint
 
 
-def save(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> None:
+def file(run_dir: Path, phase: str, *, sharded: bool) -> Path:
+    """Where a phase's end is kept: one file of a whole model, or each process's part of a sharded one."""
+    part = f"-{sync.rank()}-of-{sync.world_size()}" if sharded else ""
+    return run_dir / "phases" / f"{phase}{part}.pt"
+
+
+def save(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer, *, sharded: bool) -> None:
     """Keep what training changes: parameters that are trained or follow, and the optimizer's state."""
-    state = {
-        "parameters": {name: own_part(p).detach().clone() for name, p in _kept(model)},
-        "optimizer": [
-            {key: own_part(value).clone() for key, value in optimizer.state[p].items()}
-            for group in optimizer.param_groups
-            for p in group["params"]
-        ],
-    }
-    checkpoint.write(state, path)
+    if sharded or sync.rank() == 0:
+        checkpoint.write(_state(model, optimizer), path)
+    sync.barrier()
 
 
 @torch.no_grad()
@@ -52,3 +53,14 @@ def load(path: Path, model: ActorCritic, optimizer: torch.optim.Optimizer) -> No
 def _kept(model: ActorCritic) -> list[tuple[str, Tensor]]:
     given = model.given()
     return [(name, p) for name, p in model.named_parameters() if name not in given]
+
+
+def _state(model: ActorCritic, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    return {
+        "parameters": {name: own_part(p).detach().clone() for name, p in _kept(model)},
+        "optimizer": [
+            {key: own_part(value).clone() for key, value in optimizer.state[p].items()}
+            for group in optimizer.param_groups
+            for p in group["params"]
+        ],
+    }

@@ -44,6 +44,36 @@ def check_phases(phases: Sequence[Phase], interval: int | float | None, held_out
             )
 
 
+def check_acting(
+    episodes: Sequence[Episode],
+    model: ActorCritic,
+    encoder: Encoder,
+    history: History,
+    device: torch.device,
+    *,
+    packed: bool,
+    sharded: bool,
+) -> None:
+    """The learner sees what the actor saw, and says of it what the actor said.
+
+    Args:
+        episodes: that the model has just played at temperature 1.
+        model: before its next update.
+        encoder: of both.
+        history: likewise.
+        device: the model's.
+        packed: whether it learns from packed sequences.
+        sharded: whether its weights are, so that its family's own forward cannot be asked.
+
+    Raises:
+        ModelError: it does not.
+    """
+    check_encoding(episodes, encoder, history)
+    if not sharded:
+        check_own_forward(episodes[0].turns[0].observation, model.backbone, encoder, device)
+    check_log_probs(episodes, model, encoder, history, device, packed=packed)
+
+
 def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: History) -> None:
     """Encoding the stored observations around the stored reply ids gives the actor's ids and pixels.
 

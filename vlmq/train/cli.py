@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from vlmq import configs
 from vlmq.api import UserError
 from vlmq.data import files
-from vlmq.train import checkpoint, dry, folder, memory, strategy
+from vlmq.train import acting, checkpoint, dry, folder, memory, strategy
 from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, UpdateLog, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.health import HealthWatch
@@ -111,7 +111,7 @@ class VlmqTrainer(L.Trainer):
                 content = checkpoint.read(Path(ckpt_path))
                 model.check_fits(content)
                 model.load_state_dict(content["state_dict"], strict=False)
-            policy = model.policy(temperature=settings.temperature, seed=datamodule.seed)
+            policy = acting.policy(model, temperature=settings.temperature, seed=datamodule.seed)
         try:
             store = datamodule.collect_dataset(policy)
         finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -16,26 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from vlmq.api import DataError, Episode, UserError
+from vlmq.api import Episode, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.data.replay import EpisodeSource, StreamReplay, TurnReplay, held_out
-from vlmq.data.salvage import SALVAGED_FROM, mend
 from vlmq.data.store import EpisodeStore
 from vlmq.env.address import local_id
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 from vlmq.report.results import Row
 from vlmq.rollout import sync
-from vlmq.rollout.backends import ProcessHandle, RayHandle, join_ray
 from vlmq.rollout.collector import Player, episode_seed
-from vlmq.rollout.fleet import Fleet
-from vlmq.rollout.host import Order
 from vlmq.rollout.policies import Policy, ScriptedPolicy
-from vlmq.train.arena import Arena, settle_lost, store_parts
+from vlmq.train import stores
+from vlmq.train.arena import Arena
 from vlmq.train.judge import discounted_returns, judge_data
-from vlmq.train.ownplay import GIVEN_UP, Explore, OwnPlay, given_up
+from vlmq.train.ownplay import Explore, OwnPlay
+from vlmq.train.rounds import Beside, Here, Rounds
 from vlmq.train.schedule import Schedule
 from vlmq.train.settings import Collect, Collectors, Evaluation, Online
 
@@ -115,8 +110,7 @@ class VlmqDataModule(L.LightningDataModule):
         self.dataset, self.collect, self.stream = dataset, collect, stream
         self.online, self.evaluation, self.seed = online, evaluation, seed
         self.collectors = collectors
-        self._fleet: Fleet | None = None
-        self._staleness = 0
+        self._rounds: Rounds | None = None
         self._in_phase: str | None = None
         self._arena = Arena(self._make_player, part=8 * num_envs)
         self._offline: TurnReplay | StreamReplay | None = None
@@ -173,44 +167,28 @@ class VlmqDataModule(L.LightningDataModule):
             return
         if self.packed:
             self._learner.check_packable()
-        if self.collectors is not None:
-            self._fleet = self._make_fleet(self.collectors)
+        heat = self.online.temperature
+        self._rounds = (
+            Here(self._learner, self._arena, temperature=heat, seed=self.seed)
+            if self.collectors is None
+            else Beside(self._learner, self._player_of({}), self.collectors, temperature=heat, seed=self.seed)
+        )
         if self.stream is not None:
             self._offline = StreamReplay(self.stream)
             return
         if self.collect is not None:
             self.collect_dataset(None)
         store = EpisodeStore.open(self.dataset_dir)
-        self.check_dataset(store)
+        stores.check_dataset(
+            store,
+            self.dataset_dir,
+            encoder=self.encoder,
+            backbone=self._learner.settings["backbone"],
+            env=self.env,
+        )
         trained = (lambda index: ~held_out(self.seed, self.held_out, index)) if self.held_out else None
         self._offline = self._replay(store, stream=_OFFLINE, among=trained)
         self._offline.show()
-
-    def check_dataset(self, store: EpisodeStore) -> None:
-        """Refuse a dataset that is empty or was made for another model or environment."""
-        if len(store) == 0:
-            raise DataError(
-                f"the dataset {self.dataset_dir} is empty; fill it with `vlmq collect` or remove it."
-            )
-        made_by = store.provenance.get("tokenizer")
-        if made_by not in (None, "", self.encoder.fingerprint):
-            raise DataError(
-                f"the dataset {self.dataset_dir} holds replies of another tokenizer than "
-                f"{self._learner.settings['backbone']}'s; collect it again, choose the model it was made with, or let "
-                "this one tokenise the replies: `vlmq data convert OLD NEW --drop-tokens`."
-            )
-        form = store.provenance.get("reply_format")
-        if form not in (None, self.encoder.reply_format):
-            raise DataError(
-                f"the dataset {self.dataset_dir} holds {form} replies, but model.reply_format is "
-                f"{self.encoder.reply_format}; set one to the other, or data.dataset to another folder."
-            )
-        env = store.provenance.get("env")
-        if env is not None and self.env is not None and env != local_id(self.env):
-            raise DataError(
-                f"the dataset {self.dataset_dir} was made in {env}, but data.env is {self.env}; set data.dataset to "
-                "another folder."
-            )
 
     def collect_dataset(self, policy: Policy | None) -> EpisodeStore:
         """Play whatever episodes of `collect` the dataset does not hold yet.
@@ -230,19 +208,13 @@ class VlmqDataModule(L.LightningDataModule):
             "tokenizer": self.encoder.fingerprint, "reply_format": self.encoder.reply_format,
             "collect": asdict(settings),
         }  # fmt: skip
-        self._make_store(self.dataset_dir, provenance)
+        stores.make(self.dataset_dir, provenance)
         if self._resumes and self.dataset is None:
-            self._mend(self.dataset_dir)
+            stores.mend_own(self.dataset_dir)
         store = EpisodeStore.open(self.dataset_dir)
-        if len(store) >= settings.episodes:
+        missing = stores.missing(store, self.dataset_dir, provenance, settings.episodes)
+        if not missing:
             return store
-        made_as = {name: value for name, value in store.provenance.items() if name != SALVAGED_FROM}
-        if made_as.get("collect") is None or made_as != json.loads(json.dumps(provenance)):
-            raise DataError(
-                f"the dataset {self.dataset_dir} holds {len(store)} episodes made with other settings than this "
-                "config's; set data.dataset to another folder, or data.collect to null to use it as it is."
-            )
-        missing = [index for index in range(settings.episodes) if store.position_of(index) is None]
         shares = {"expert": 1.0, "mixture": settings.expert}
         if policy is None:
             policy = ScriptedPolicy(
@@ -252,23 +224,13 @@ class VlmqDataModule(L.LightningDataModule):
                 corruption=0.0 if settings.policy == "expert" else settings.corruption,
             )
         # Its own seeds: what the dataset shows is neither replayed online nor evaluated.
-        lost = self._play_into(self.dataset_dir, policy, missing, "dataset", settings.policy, "collecting")
+        lost = self._arena.play_into(
+            self.dataset_dir, policy, missing, episode_seed(self.seed, "dataset"), title="collecting",
+            source=settings.policy, policy_version=self._learner.schedule.made,
+        )  # fmt: skip
         self._given_up += len(lost)
         store.refresh()
         return store
-
-    def _play_into(
-        self, folder: Path, policy: Policy, indices: list[int], stream: str, source: str, title: str
-    ) -> list[int]:
-        return self._arena.play_into(
-            folder,
-            policy,
-            indices,
-            episode_seed(self.seed, stream),
-            title=title,
-            source=source,
-            policy_version=self._learner.schedule.made,
-        )
 
     def _make_player(self, more_args: dict[str, Any], blank_images: bool) -> Player:
         make = self._player_of(more_args, blank_images=blank_images, anyone=sync.anyone)
@@ -323,7 +285,7 @@ class VlmqDataModule(L.LightningDataModule):
             fragments = [replace(fragment, following=None) for fragment in fragments]
         batch = build_batch(fragments, self.encoder, self.history, packed=self.packed)
         self.seconds = {"seconds/play": played - begun, "seconds/batch": time.perf_counter() - played}
-        self.measured = {"own_play/staleness": self._staleness} if own and self._fleet is not None else {}
+        self.measured = self._rounds.measured if own and self._rounds else {}
         return batch
 
     def _draw(
@@ -354,99 +316,26 @@ class VlmqDataModule(L.LightningDataModule):
 
     def _own_play(self) -> OwnPlay:
         if self._own is None:
-            folder = self.run_dir / "replay"
+            assert self._rounds is not None, "setup has not run"
+            rounds, folder = self._rounds, self.run_dir / "replay"
             if self._resumes:
-                self._mend(folder)
-            self._make_store(
+                stores.mend_own(folder)
+            stores.make(
                 folder, {"env": self.env and local_id(self.env), "tokenizer": self.encoder.fingerprint}
             )
 
             def play(number: int, missing: list[int], explore: Explore) -> None:
-                if self._fleet is None:
-                    policy = self._learner.policy(
-                        temperature=self.online.temperature, seed=self.seed, explore=explore
-                    )
-                    lost = self._play_into(folder, policy, missing, "own play", "model", "playing")
-                else:
-                    lost = self._await_round(self._fleet, folder, number, len(missing))
-                if lost and sync.rank() == 0:
-                    with EpisodeStore.open_for_append(folder) as store:
-                        store.update_provenance({GIVEN_UP: sorted({*given_up(store), *lost})})
-                sync.barrier()
-
-            def forget(first: int) -> None:
-                if sync.rank() == 0:
-                    with EpisodeStore.open_for_append(folder) as store:
-                        later = np.flatnonzero(store.table["index"] >= first)
-                        store.update_provenance({GIVEN_UP: sorted(i for i in given_up(store) if i < first)})
-                        store.truncate(int(later[0]) if len(later) else len(store))
-                sync.barrier()
+                stores.give_up(folder, rounds.play(folder, number, missing, explore))
 
             replay = self._replay(EpisodeStore.open(folder), stream=_OWN)
             if self._own_priorities is not None:
                 replay.priorities.load_state_dict(self._own_priorities)
             self._own = OwnPlay(
-                self.online, replay, play, forget=forget, whole=self._repeats, known=self._own_rounds,
-                begin=self._begin_round, ahead=0 if self.collectors is None else self.collectors.lag,
+                self.online, replay, play, forget=partial(stores.forget_from, folder), whole=rounds.repeats,
+                known=self._own_rounds, begin=rounds.begin,
+                ahead=0 if self.collectors is None else self.collectors.lag,
             )  # fmt: skip
         return self._own
-
-    def _repeats(self) -> bool:
-        """Whether own play that is played again comes out the same to the last digit."""
-        if self._fleet is None:
-            return not self._arena.asynchronous
-        assert self.collectors is not None
-        if self.collectors.lag:
-            return False
-        return not sync.anyone(sync.rank() == 0 and self._fleet.asynchronous)
-
-    def _make_fleet(self, settings: Collectors) -> Fleet:
-        recipe = self._learner.recipe(self._player_of({}), settings.device)
-        if settings.backend == "ray":
-            if sync.rank() == 0:
-                join_ray(
-                    settings.address, cpus=settings.count * settings.cpus, gpus=settings.count * settings.gpus
-                )
-            return Fleet(lambda: RayHandle(recipe, settings.cpus, settings.gpus), settings.count)
-        threads = max(1, torch.get_num_threads() // settings.count)
-        return Fleet(lambda: ProcessHandle(recipe, threads), settings.count)
-
-    def _begin_round(self, number: int, missing: list[int], explore: Explore) -> None:
-        if self._fleet is None:
-            return
-        policy, weights = self._learner.acting_elsewhere(
-            temperature=self.online.temperature, seed=self.seed, explore=explore
-        )
-        version = self._learner.schedule.made
-        if sync.rank() == 0:
-            self._fleet.begin(
-                number, Order(missing, self.seed, "own play", "model", policy, version, weights)
-            )
-
-    def _await_round(self, fleet: Fleet, folder: Path, number: int, total: int) -> list[int]:
-        lost: list[tuple[int, str]] = []
-
-        def parts() -> Iterator[list[Episode]]:
-            for share in fleet.finish(number) if sync.rank() == 0 else ():
-                lost.extend(share.lost)
-                self._staleness = self._learner.schedule.made - share.version
-                yield share.episodes
-
-        store_parts(folder, parts(), total=total, title="playing")
-        return settle_lost(lost)
-
-    def _make_store(self, folder: Path, provenance: dict[str, Any]) -> None:
-        if sync.rank() == 0 and not (folder / "meta.json").is_file():
-            EpisodeStore.create(folder, provenance).close()
-        sync.barrier()
-
-    def _mend(self, folder: Path) -> None:
-        """Go on with the undamaged episodes of a store of this run's own, saying so where not all are."""
-        if sync.rank() == 0 and any(f.exists() for f in (folder, folder.with_name(f"{folder.name}.mended"))):
-            found = mend(folder)
-            if found is not None:
-                tqdm.write(found, file=sys.stderr)
-        sync.barrier()
 
     @property
     def _resumes(self) -> bool:
@@ -532,8 +421,8 @@ class VlmqDataModule(L.LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Stop the environments."""
         self._arena.close()
-        if self._fleet is not None:
-            self._fleet.close()
+        if self._rounds is not None:
+            self._rounds.close()
 
     def state_dict(self) -> dict[str, Any]:
         kept = {"offline": self._offline, "own": self._own and self._own.replay}

@@ -1,25 +1,69 @@
-"""Playing held-out episodes with a policy that a setting names: the model, the base model, random, the expert."""
+"""Playing held-out episodes: with the policies that a setting names, or to see how far a phase has come."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from vlmq.api import Episode
+from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.policies import Compared, Policy, ScriptedPolicy
-from vlmq.train import rollouts
+from vlmq.train import acting, rollouts
 from vlmq.train.journal import Journal
 from vlmq.train.judge import Outcome, judge
+from vlmq.train.schedule import Phase
 
 if TYPE_CHECKING:
     from vlmq.train.module import VlmqModule
+
+
+def named(learner: VlmqModule) -> list[Row]:
+    """Of every policy that `evaluation.policies` names."""
+    settings = learner.data.evaluation
+    return [play(learner, name, name, settings.final_episodes) for name in settings.policies]
+
+
+def phase(learner: VlmqModule, phase: Phase) -> Row:
+    """Of the present weights: a point of the curve, and at the phase's end its row of results.
+
+    A phase that has reached the success it was to stop at ends here.
+
+    Args:
+        learner: whose; `points` and `rows` grow.
+        phase: that it is in.
+    """
+    settings, schedule = learner.data.evaluation, learner.schedule
+    ends = schedule.at_end_of_phase
+    row = play(learner, phase.name, "model", settings.final_episodes if ends else settings.episodes)
+    if not ends and phase.stop_at_success is not None and row.success >= phase.stop_at_success:
+        schedule.in_phase = phase.updates
+        ends = True
+        row = play(learner, phase.name, "model", settings.final_episodes)
+    spent = schedule.tokens, round(schedule.seconds, 1), learner.data.own_turns
+    learner.points.append(Point(schedule.line, row.success, row.low, row.high, phase.name, *spent))
+    if not ends:
+        return row
+    sampled = play(learner, phase.name, "sampled", settings.final_episodes)
+    extras = {
+        "success_sampled": sampled.success, "syntax_sampled": sampled.syntax,
+        "updates": schedule.line, "seconds": round(time.monotonic() - learner.started, 1),
+        "curve": [
+            {"updates": p.update, "success": p.success, "tokens": p.tokens, "seconds": p.seconds,
+             "own_turns": p.own_turns}
+            for p in learner.points if p.phase == phase.name
+        ],
+    }  # fmt: skip
+    row = replace(row, extras={**row.extras, **extras})
+    learner.rows.append(row)
+    return row
 
 
 def play(learner: VlmqModule, name: str, who: str, episodes: int) -> Row:
@@ -97,8 +141,9 @@ def _policy(learner: VlmqModule, who: str) -> Policy:
         return ScriptedPolicy(learner.encoder, seed=seed, expert=float(who == "expert"))
     if who == "base":
         torch.manual_seed(seed)  # where its weights are drawn at random
-        return learner.policy(temperature=0.0, seed=seed, model=learner.untrained())
-    return learner.policy(
+        return acting.policy(learner, temperature=0.0, seed=seed, model=learner.untrained())
+    return acting.policy(
+        learner,
         temperature=float(who in ("sampled", "best_of")),
         seed=seed,
         q_shift=settings.q_shift if who == "shifted" else 0.0,

@@ -16,23 +16,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
-from vlmq.loss import bins, masked
+from vlmq.loss import masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.attention import check_packable, looks_ahead
-from vlmq.model.backbone import Backbone, LoraSettings, family
-from vlmq.model.generate import Guide, Sampling
+from vlmq.model.backbone import LoraSettings, family
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ReplyFormat
@@ -40,15 +40,12 @@ from vlmq.prompt.window import History, Pictures, Turns
 from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
-from vlmq.rollout.collector import Player
-from vlmq.rollout.host import Recipe, Weights
-from vlmq.rollout.policies import ModelPolicy
-from vlmq.train import branch, build, checks, diagnostics, evaluate, objective
+from vlmq.train import acting, branch, build, checks, diagnostics, evaluate, objective, optimizers, terms
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
 from vlmq.train.judge import spread
-from vlmq.train.muon import Muon, inner_matrices
 from vlmq.train.objective import Horizon, Traces
+from vlmq.train.optimizers import OptimizerName
 from vlmq.train.schedule import Phase, Schedule
 
 _MEASURE_EVERY = 20
@@ -118,7 +115,7 @@ class VlmqModule(L.LightningModule):
         trunk_gradient: float = 0.1,
         learning_rate: float = 1e-4,
         critic_learning_rate: float = 1e-3,
-        optimizer: Literal["adamw", "muon"] = "adamw",
+        optimizer: OptimizerName = "adamw",
         weight_decay: float = 0.01,
         clip: float = 1.0,
         warmup_updates: int = 20,
@@ -166,7 +163,7 @@ class VlmqModule(L.LightningModule):
         self._encoder: Encoder | None = None
         self.rows: list[Row] = []
         self.points: list[Point] = []
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self.metrics: dict[str, float] = {}
         self._measured: dict[str, float] = {}
         self._begun = 0.0
@@ -216,68 +213,6 @@ class VlmqModule(L.LightningModule):
         assert self.actor_critic is not None, "configure_model has not run"
         return self.actor_critic
 
-    def policy(
-        self,
-        *,
-        temperature: float,
-        seed: int,
-        explore: tuple[float, float] = (0.0, 0.0),
-        q_shift: float = 0.0,
-        best_of: int = 1,
-        model: ActorCritic | None = None,
-    ) -> ModelPolicy:
-        """Weights as an acting policy; the critic's too with a shift or several replies to choose from.
-
-        Args:
-            temperature: of the sampling; 0 is greedy.
-            seed: of the sampling.
-            explore: lowest and highest rate of random legal actions.
-            q_shift: added to a log-probability for each return range of Q.
-            best_of: replies drawn, of which the critic chooses.
-            model: whose weights; by default the present ones.
-        """
-        acting = self._acting(
-            temperature=temperature,
-            seed=seed,
-            explore=explore,
-            guide=self._guide(q_shift) if q_shift or best_of > 1 else None,
-            best_of=best_of,
-            anyone=sync.anyone if self.device_mesh is not None else bool,
-        )
-        return acting((model or self.agent).backbone, self.encoder)
-
-    def acting_elsewhere(
-        self, *, temperature: float, seed: int, explore: tuple[float, float]
-    ) -> tuple[Callable[[Backbone, Encoder], ModelPolicy], Weights]:
-        """What makes the acting policy in another process, and the present weights. See `policy`.
-
-        Where the model is sharded, every process must call this.
-        """
-        weights = Weights.of(self.agent.backbone, frozen_too=self.settings["weights"] == "random")
-        return self._acting(temperature=temperature, seed=seed, explore=explore), weights
-
-    def recipe(self, player: Callable[[Encoder], Player], device: str) -> Recipe:
-        """What a collector elsewhere is made of.
-
-        Args:
-            player: makes its environments.
-            device: where its copy of the model is.
-        """
-        settings = self.settings
-        return Recipe(partial(build.encoder, settings), partial(build.backbone, settings), player, device)
-
-    def _acting(self, *, temperature: float, **options: Any) -> Callable[[Backbone, Encoder], ModelPolicy]:
-        encoder = self.encoder
-        sampling = Sampling(self.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
-        return partial(ModelPolicy, sampling=sampling, **options)
-
-    def _guide(self, q_shift: float) -> Guide:
-        if self._critic_config.value == "turn":
-            raise UserError(
-                "critic.value 'turn' knows no Q of tokens, so evaluation.policies may not name best_of or shifted."
-            )
-        return Guide(self.agent.critic.of_candidates, q_shift, self._critic_config.top_k)
-
     # -- learning --------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -301,43 +236,29 @@ class VlmqModule(L.LightningModule):
         output = self.agent(
             batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=phase.critic
         )
-        replies = sync.total(batch.num_replies)
         targets, known = self.targets(batch, output) if phase.critic else (None, None)
         advantages = objective.advantages(batch, output, self._critic_config, targets)
         if phase.observed:
             returns, seen = self.targets(batch, output, self.horizon.observed)
             advantages = objective.lean_on_returns(advantages, output, returns, seen, phase.observed)
-        if known is not None:
-            # What was drawn by priority does not teach the critic.
-            known = known & batch.uniform[batch.reply]
         if phase.gate is not None and not self.schedule.gate_open:
             phase = replace(phase, filter="always")
         weights = token_weights(
             phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
         )
-        actor_loss = objective.actor_loss(phase, batch, output, weights, advantages)
-        loss = masked.sum_over_replies(actor_loss, batch.reply, batch.num_replies) / replies
-        metrics = {"actor_loss": sync.total(float(loss.detach()))}
+        metrics: dict[str, float] = {}
+        loss = terms.of_actor(phase, batch, output, weights, advantages, metrics)
         if phase.priority:
             gain = masked.mean_of_replies(advantages.clamp_min(0.0), batch.reply, batch.num_replies)
             metrics["priority_positive"] = self.data.rate(batch, gain)
         if output.kl is not None:
-            moved = masked.sum_over_replies(output.kl, batch.reply, batch.num_replies) / replies
-            loss = loss + self.kl_weight * moved
-            metrics["kl"] = sync.total(float(moved.detach()))
+            loss = loss + self.kl_weight * terms.of_movement(batch, output.kl, metrics)
         if targets is not None and known is not None:
-            critic_loss = torch.where(
-                known, objective.critic_loss(batch, output, self.agent.critic, targets), 0.0
-            )
-            # Every token weighs the same here: weights that depend on a reply's length would bias its targets,
-            # which depend on how the reply goes on. A critic of turns is asked once a reply.
-            teaching = batch.uniform if self._critic_config.value == "turn" else batch.uniform[batch.reply]
-            critic_mean = critic_loss.sum() / max(1.0, sync.total(int(teaching.sum())))
-            loss = loss + phase.critic_weight * self.critic_weight * critic_mean
-            metrics["critic_loss"] = sync.total(float(critic_mean.detach()))
-            if self._critic_config.distributional:
-                cut = bins.outside(targets, self.agent.critic.centres)
-                metrics["outside_bins"] = sync.total(float(cut)) / sync.world_size()
+            # What was drawn by priority does not teach the critic.
+            known = known & batch.uniform[batch.reply]
+            weight = phase.critic_weight * self.critic_weight
+            loss = loss + weight * terms.of_critic(batch, output, self.agent.critic, targets, known, metrics)
+            targets = torch.where(known, targets, math.nan)
         else:
             # Every parameter takes part in every update, as DDP requires.
             loss = loss + 0.0 * sum(own_part(p).sum() for p in self.agent.critic.parameters())
@@ -347,8 +268,6 @@ class VlmqModule(L.LightningModule):
                 f"the loss is {whole} at update {self.schedule.made}; lower model.learning_rate, or look "
                 "for broken rewards with `vlmq data info`. The last checkpoint is intact."
             )
-        if targets is not None and known is not None:
-            targets = torch.where(known, targets, math.nan)
         self._log(batch, output, weights, advantages, targets, metrics)
         # Processes average their gradients; the loss is already divided by the replies of all of them.
         return loss * sync.world_size()
@@ -373,20 +292,12 @@ class VlmqModule(L.LightningModule):
         self.schedule.advance()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        head = [p for p in self.agent.critic.parameters() if p.requires_grad]
-        trunk = [p for p in self.agent.backbone.parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": trunk, "lr": self.learning_rate, "base": self.learning_rate},
-            {"params": head, "lr": self.critic_learning_rate, "base": self.critic_learning_rate},
-        ]
-        arguments: dict[str, Any] = {"weight_decay": self.weight_decay, "betas": (0.9, 0.98)}
-        if self.optimizer == "adamw":
-            return torch.optim.AdamW(groups, **arguments)
-        if self.device_mesh is not None:
+        if self.optimizer == "muon" and self.device_mesh is not None:
             raise UserError(
                 "model.optimizer: muon needs whole matrices; choose adamw when weights are sharded."
             )
-        return Muon(groups, inner_matrices(self.agent.backbone), **arguments)
+        rates = self.learning_rate, self.critic_learning_rate
+        return optimizers.build(self.agent, self.optimizer, *rates, weight_decay=self.weight_decay)
 
     def configure_gradient_clipping(
         self,
@@ -394,18 +305,11 @@ class VlmqModule(L.LightningModule):
         gradient_clip_val: Any = None,
         gradient_clip_algorithm: Any = None,
     ) -> None:
-        """Clip each parameter group on its own."""
-        for name, group in zip(("trunk", "critic"), optimizer.param_groups, strict=True):
-            norm = torch.nn.utils.clip_grad_norm_(group["params"], self.clip)
-            if hasattr(norm, "full_tensor"):
-                norm = norm.full_tensor()
-            self.metrics[f"gradient_norm/{name}"] = float(norm)
+        self.metrics |= optimizers.clip(optimizer, self.clip)
 
     def _set_learning_rates(self, phase: Phase) -> None:
         rise = min(1.0, (self.schedule.line + 1) / max(1, self.warmup_updates))
-        optimizer = self.optimizers()
-        for group in optimizer.param_groups:  # type: ignore[union-attr]
-            group["lr"] = group["base"] * rise * phase.rate(self.schedule.in_phase)
+        optimizers.set_rates(self._optimizer, rise * phase.rate(self.schedule.in_phase))
 
     # -- phases ----------------------------------------------------------------------------------------------
 
@@ -415,7 +319,8 @@ class VlmqModule(L.LightningModule):
         while schedule.at_end_of_phase:
             assert schedule.phase is not None
             if schedule.phase.name in schedule.branch_points():
-                self._save_branch(schedule.phase.name)
+                file = self._branch_file(schedule.phase.name)
+                branch.save(file, self.agent, self._optimizer, sharded=self.device_mesh is not None)
             schedule.finish_phase()
         phase = schedule.phase
         if phase is not None and not schedule.entered:
@@ -425,15 +330,8 @@ class VlmqModule(L.LightningModule):
             schedule.entered = True
         return phase
 
-    def _save_branch(self, phase: str) -> None:
-        if self.device_mesh is not None or sync.rank() == 0:
-            branch.save(self._branch_file(phase), self.agent, self._optimizer)
-        sync.barrier()
-
     def _branch_file(self, phase: str) -> Path:
-        """One file of a whole model, or each process's part of a sharded one."""
-        part = f"-{sync.rank()}-of-{sync.world_size()}" if self.device_mesh is not None else ""
-        return Path(self.trainer.default_root_dir) / "phases" / f"{phase}{part}.pt"
+        return branch.file(Path(self.trainer.default_root_dir), phase, sharded=self.device_mesh is not None)
 
     @property
     def data(self) -> Any:
@@ -452,67 +350,47 @@ class VlmqModule(L.LightningModule):
         interval = self.trainer.val_check_interval if data.env is not None else None
         checks.check_phases(self.schedule.phases, interval, data.held_out)
         if self.schedule.made == 0:
-            seen = data.returns(self.horizon.gamma_turn)
-            self.return_range.fill_(spread(seen))
-            self.return_best.fill_(float(seen.max()))
-            self.agent.start_at(float(seen.mean()) / float(self.return_range))
-            if self._critic_config.distributional:
-                low, high = self._critic_config.support_over(float(seen.min()), float(seen.max()))
-                scale = float(self.return_range)
-                self.agent.set_support(low / scale, max(high, low + 1e-3 * scale) / scale)
+            self._measure_returns(data.returns(self.horizon.gamma_turn))
             self.return_median.fill_(data.return_median())
             self.rows = data.first_rows()
-        if data.env is not None:
-            policy = self.policy(temperature=1.0, seed=data.seed)
-            parts = data.evaluate(policy, range(max(2, sync.world_size())))
-            episodes = [episode for part in parts for episode in part]
-            checks.check_encoding(episodes, self.encoder, self.history)
-            if self.device_mesh is None:
-                seen = episodes[0].turns[0].observation
-                checks.check_own_forward(seen, self.agent.backbone, self.encoder, self.device)
-            checks.check_log_probs(
-                episodes, self.agent, self.encoder, self.history, self.device, packed=self.data.packed
-            )
+        if data.env is None:
+            return
+        policy = acting.policy(self, temperature=1.0, seed=data.seed)
+        parts = data.evaluate(policy, range(max(2, sync.world_size())))
+        episodes = [episode for part in parts for episode in part]
+        checks.check_acting(
+            episodes, self.agent, self.encoder, self.history, self.device,
+            packed=data.packed, sharded=self.device_mesh is not None,
+        )  # fmt: skip
+
+    def _measure_returns(self, seen: NDArray[np.float64]) -> None:
+        """Take the units of rewards, and where the critic starts, from the returns of the data's turns."""
+        self.return_range.fill_(spread(seen))
+        self.return_best.fill_(float(seen.max()))
+        scale = float(self.return_range)
+        self.agent.start_at(float(seen.mean()) / scale)
+        if self._critic_config.distributional:
+            low, high = self._critic_config.support_over(float(seen.min()), float(seen.max()))
+            self.agent.set_support(low / scale, max(high, low + 1e-3 * scale) / scale)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Play held-out episodes; every named policy in `vlmq validate`, the present weights during training."""
-        data = self.data
-        settings = data.evaluation
         if self.trainer.state.fn == "validate":
-            self.rows = [
-                evaluate.play(self, name, name, settings.final_episodes) for name in settings.policies
-            ]
-            for row in self.rows:
-                self.log(f"{row.name}/success", row.success, batch_size=1, sync_dist=True)
-            return
-        phase = self.schedule.phase
-        assert phase is not None
-        ends = self.schedule.at_end_of_phase
-        row = evaluate.play(self, phase.name, "model", settings.final_episodes if ends else settings.episodes)
-        if not ends and phase.stop_at_success is not None and row.success >= phase.stop_at_success:
-            self.schedule.in_phase = phase.updates
-            ends = True
-            row = evaluate.play(self, phase.name, "model", settings.final_episodes)
-        spent = self.schedule.tokens, round(self.schedule.seconds, 1), data.own_turns
-        point = Point(self.schedule.line, row.success, row.low, row.high, phase.name, *spent)
-        self.points.append(point)
-        if ends:
-            sampled = evaluate.play(self, phase.name, "sampled", settings.final_episodes)
-            extras = {
-                "success_sampled": sampled.success, "syntax_sampled": sampled.syntax,
-                "updates": self.schedule.line, "seconds": round(time.monotonic() - self._started, 1),
-                "curve": [
-                    {"updates": p.update, "success": p.success, "tokens": p.tokens, "seconds": p.seconds,
-                     "own_turns": p.own_turns}
-                    for p in self.points if p.phase == phase.name
-                ],
+            self.rows = evaluate.named(self)
+            found = {f"{row.name}/success": row.success for row in self.rows}
+        else:
+            phase = self.schedule.phase
+            assert phase is not None
+            row = evaluate.phase(self, phase)
+            prefix = "baseline" if phase.baseline else "val"
+            found = {
+                f"{prefix}/success": row.success, f"{prefix}/syntax": row.syntax,
+                f"{prefix}/return": row.episode_return,
             }  # fmt: skip
-            row = replace(row, extras={**row.extras, **extras})
-            self.rows.append(row)
-        prefix = "baseline" if phase.baseline else "val"
-        metrics = {"success": row.success, "syntax": row.syntax, "return": row.episode_return}
-        for name, value in metrics.items():
-            self.log(f"{prefix}/{name}", value, prog_bar=name != "return", batch_size=1, sync_dist=True)
+        bar = self.trainer.state.fn != "validate"
+        for name, value in found.items():
+            shown = bar and not name.endswith("/return")
+            self.log(name, value, prog_bar=shown, batch_size=1, sync_dist=True)
 
     # -- logging ---------------------------------------------------------------------------------------------
 
