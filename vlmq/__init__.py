@@ -8,7 +8,7 @@ __all__ = ["load"]
 def __getattr__(name: str) -> Any:
     """`vlmq.load`, without importing torch before it is asked for."""
     if name == "load":
-        from vlmq.train.agent import load
+        from vlmq.trained.agent import load
 
         return load
     raise AttributeError(f"module 'vlmq' has no attribute '{name}'")

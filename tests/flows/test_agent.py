@@ -14,7 +14,7 @@ import vlmq
 from vlmq.api import Episode, ModelError
 from vlmq.data.store import EpisodeStore
 from vlmq.env.registry import make
-from vlmq.train.agent import Agent, load
+from vlmq.trained.agent import Agent, load
 
 MEMORY = """\
 seed_everything: 1

@@ -18,7 +18,7 @@ from vlmq.cli import main
 from vlmq.data.batch import context_row
 from vlmq.data.store import EpisodeStore
 from vlmq.model import critic_file
-from vlmq.train.agent import Agent
+from vlmq.trained.agent import Agent
 
 
 @pytest.fixture(scope="module")

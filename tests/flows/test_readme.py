@@ -15,7 +15,7 @@ import yaml
 import vlmq
 from vlmq.cli import main
 from vlmq.train import cli as heavy
-from vlmq.train.agent import Agent
+from vlmq.trained.agent import Agent
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))

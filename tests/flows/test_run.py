@@ -18,7 +18,7 @@ from small_run import PHASES, UPDATES, Recorder, Seen, SmallRun, fingerprint, lo
 from vlmq.cli import main
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import Row, read_results
-from vlmq.train import fqe
+from vlmq.trained import fqe
 
 EVERYBODY = ("--data.evaluation.policies", "[model, base, random, expert]")
 

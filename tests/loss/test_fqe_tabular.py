@@ -10,7 +10,7 @@ from tabular_mdp import WORDS, Mdp, State, Step, TableBackbone, TableEncoder
 
 from vlmq.api import Episode
 from vlmq.prompt.window import History
-from vlmq.train import fqe
+from vlmq.trained import fqe
 
 A, B = 1, 2
 OTHER = (1, 1, 4)

@@ -102,7 +102,7 @@ def report(args: list[str]) -> int:
             what, episodes=episodes or _MOST_RECORDED, indices=indices, against=other, out=out
         )
     else:
-        from vlmq.train.look import Wanted, write_page
+        from vlmq.trained.look import Wanted, write_page
 
         if recorded and (not is_store(what) or not Path(judge).is_file() or against):
             raise Wrong(
@@ -176,8 +176,8 @@ def rank(args: list[str]) -> int:
         episodes, temperature = 0, -1.0
     if episodes < 1 or not temperature >= 0.0:
         raise Wrong("--episodes must be a whole number of at least 1, --temperature a number of at least 0.")
-    from vlmq.train.rank import rank as rank_runs
-    from vlmq.train.rank import table
+    from vlmq.trained.rank import rank as rank_runs
+    from vlmq.trained.rank import table
 
     found = rank_runs(
         given.words, dataset=given.text("--data", "") or None, episodes=episodes, temperature=temperature
@@ -195,7 +195,7 @@ def export(args: list[str]) -> int:
     given = read(args, "vlmq export", _EXPORT_TAKES, {"--checkpoint": VALUE})
     if len(given.words) != 2:
         raise Wrong(f"`vlmq export` takes {_EXPORT_TAKES}; see `vlmq export --help`.")
-    from vlmq.train.export import export as write
+    from vlmq.trained.export import export as write
 
     folder = write(given.words[0], given.words[1], checkpoint_name=given.text("--checkpoint", "last"))
     print(f"wrote {folder}; its README.md says how plain transformers runs it")

@@ -14,8 +14,8 @@ from vlmq.cli.words import FLAG, VALUE, Given, Wrong, asks_for_help, one_word, r
 if TYPE_CHECKING:
     from vlmq.api import Episode, Turn
     from vlmq.report.seen import Token
-    from vlmq.train.reader import Reader
-    from vlmq.train.watch import Task
+    from vlmq.trained.reader import Reader
+    from vlmq.trained.watch import Task
 
 HELP = """\
 usage: vlmq play RUN [--checkpoint NAME] [--env ID] [--set NAME=VALUE ...] [--episodes N] [--seed N]
@@ -61,8 +61,8 @@ def play(args: list[str]) -> int:
     seed = given.number("--seed", 0) if given.has("--seed") else None
     from vlmq.api import Episode
     from vlmq.env.by_hand import ByHand
-    from vlmq.train import watch
-    from vlmq.train.look import reader_of
+    from vlmq.trained import watch
+    from vlmq.trained.look import reader_of
 
     path = watch.resolve(run, given.text("--checkpoint", "last"))
     task = _task(given, watch.task_of(watch.config_of(watch.run_of(path))), path)
@@ -99,7 +99,7 @@ def _temperature(given: Given) -> float:
 
 def _task(given: Given, own: Task | None, path: Path) -> Task:
     """The run's task with what was typed in its place."""
-    from vlmq.train.watch import Task
+    from vlmq.trained.watch import Task
 
     env_id = given.text("--env", own.env_id if own is not None else "")
     if not env_id:
@@ -173,7 +173,7 @@ def _write(given: Given, reader: Reader, played: Sequence[Episode], path: Path) 
         frames = write_gif(target, played)
         print(f"wrote {target}, {frames} frames")
     if given.has("--html"):
-        from vlmq.train.look import write_played
+        from vlmq.trained.look import write_played
 
         target = Path(given.text("--html", ""))
         write_played(target, path, reader, played)

@@ -13,9 +13,10 @@ from vlmq.api import DataError, Episode, UserError
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import read_results
 from vlmq.report.stats import Interval, rank_correlation
-from vlmq.train import checkpoint, fqe
-from vlmq.train.agent import Agent
-from vlmq.train.look import dataset_of
+from vlmq.train import checkpoint
+from vlmq.trained import fqe
+from vlmq.trained.agent import Agent
+from vlmq.trained.look import dataset_of
 
 
 @dataclass(frozen=True)

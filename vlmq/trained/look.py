@@ -18,8 +18,9 @@ from vlmq.report.charts import Chart, logged_charts, success_chart
 from vlmq.report.plots import Band, Point
 from vlmq.report.results import Row, read_results
 from vlmq.report.seen import SeenEpisode
-from vlmq.train import checkpoint, watch
-from vlmq.train.reader import Reader
+from vlmq.train import checkpoint
+from vlmq.trained import watch
+from vlmq.trained.reader import Reader
 
 RECORDED, PLAYED = 50, 12
 """Episodes by default: of each store, and played by each of two checkpoints."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlmq.api import UserError
 from vlmq.model import critic_file
 from vlmq.report.results import Row, format_table
-from vlmq.train.agent import Agent, load
+from vlmq.trained.agent import Agent, load
 
 CARD = "README.md"
 

@@ -15,8 +15,8 @@ from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.model.actor_critic import Output
 from vlmq.report.seen import Alternative, SeenEpisode, SeenTurn, Token, as_recorded
 from vlmq.train import checkpoint, objective
-from vlmq.train.agent import Agent
 from vlmq.train.objective import Horizon
+from vlmq.trained.agent import Agent
 
 END = "⏎"
 """How a reply's end token is shown."""

@@ -15,7 +15,7 @@ from vlmq.api import DataError, Episode, Turn, UserError
 from vlmq.env.by_hand import ByHand
 from vlmq.rollout.collector import episode_seed
 from vlmq.train import checkpoint
-from vlmq.train.agent import Agent
+from vlmq.trained.agent import Agent
 
 _MOST_TURNS = 1000
 """After which an episode is cut, whatever its environment says."""
