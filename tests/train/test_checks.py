@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vlmq.api import Episode, ModelError, Observation
+from vlmq.api import Episode, ModelError, Observation, UserError
 from vlmq.cli import main
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import Backbone
@@ -24,7 +24,8 @@ from vlmq.prompt.window import History
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import ModelPolicy
 from vlmq.train import cli as _heavy  # noqa: F401  # imported here: its loggers keep the stream they find
-from vlmq.train.checks import check_encoding, check_log_probs
+from vlmq.train.checks import check_encoding, check_log_probs, check_phases
+from vlmq.train.schedule import Phase
 
 CPU = torch.device("cpu")
 WHOLE = History("all")
@@ -224,3 +225,11 @@ def test_a_difference_planted_between_acting_and_learning_stops_vlmq_fit(
     assert "encoding the stored observation does not give the ids and pixels that the actor saw" in said
     assert "Traceback" not in said
     assert not list(tmp_path.glob("run/checkpoints/*.ckpt"))
+
+
+def test_own_play_with_nowhere_to_play_is_refused_before_the_first_update() -> None:
+    offline, online = Phase("offline", 5), Phase("online", 10, online=0.5)
+    check_phases([offline], 4, 0.0, None)  # nothing is played, so nothing need fit the evaluations
+    check_phases([online], 5, 0.0, "line/Walk-v0")
+    with pytest.raises(UserError, match="phase 'online' learns from own play .* data.env is not set; name"):
+        check_phases([offline, online], 5, 0.0, None)

@@ -20,19 +20,27 @@ _PLACES = 32
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
 
 
-def check_phases(phases: Sequence[Phase], interval: int | float | None, held_out: float) -> None:
-    """Every phase ends with an evaluation, and what opens its gate can be measured.
+def check_phases(
+    phases: Sequence[Phase], interval: int | float | None, held_out: float, env: str | None
+) -> None:
+    """Every phase ends with an evaluation, has somewhere to play, and what opens its gate can be measured.
 
     Args:
         phases: of the run.
-        interval: `trainer.val_check_interval`; None where nothing is played.
+        interval: `trainer.val_check_interval`.
         held_out: share of the episodes that is kept apart.
+        env: where the agent plays; None for nowhere.
 
     Raises:
         UserError: it does not, or cannot.
     """
     for phase in phases:
-        if isinstance(interval, int) and phase.updates % interval:
+        if env is None and phase.online:
+            raise UserError(
+                f"phase '{phase.name}' learns from own play (online: {phase.online}), but data.env is not set; name an "
+                "environment, or leave the phase out of model.phases."
+            )
+        if env is not None and isinstance(interval, int) and phase.updates % interval:
             raise UserError(
                 f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
                 f"({interval}); every phase ends with an evaluation, so make it one."

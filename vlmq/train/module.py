@@ -347,8 +347,7 @@ class VlmqModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Measure the data's return range, and check that acting equals learning."""
         data = self.data
-        interval = self.trainer.val_check_interval if data.env is not None else None
-        checks.check_phases(self.schedule.phases, interval, data.held_out)
+        checks.check_phases(self.schedule.phases, self.trainer.val_check_interval, data.held_out, data.env)
         if self.schedule.made == 0:
             self._measure_returns(data.returns(self.horizon.gamma_turn))
             self.return_median.fill_(data.return_median())

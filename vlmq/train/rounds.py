@@ -96,7 +96,7 @@ class Beside:
         self, learner: VlmqModule, player: Callable[..., Player], settings: Collectors, *, temperature: float,
         seed: int,
     ) -> None:  # fmt: skip
-        self.measured: dict[str, float] = {}
+        self.measured: dict[str, float] = {"own_play/staleness": 0}
         self._learner, self._lag = learner, settings.lag
         self._temperature, self._seed = temperature, seed
         self._fleet = _fleet(learner, player, settings)
