@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,23 @@ def test_episodes_that_become_visible_join_and_the_earlier_ones_stay(store: Epis
     after = {text for update in range(8) for text, _ in _drawn(replay, update)}
     assert before < after
     assert (replay.num_episodes, replay.num_turns) == (10, 23)
+
+
+def test_episodes_without_an_index_are_drawn_and_held_out_one_by_one(tmp_path: Path) -> None:
+    with EpisodeStore.create(tmp_path / "imported", {}) as store:
+        for number in range(40):
+            store.append(replace(make_episode(number, num_turns=1), index=-1 if number else 7))
+        trained = {}
+        for apart in (False, True):
+            replay = TurnReplay(
+                store, seed=1, stream=0, history=History(), fragment_turns=1,
+                among=lambda index, apart=apart: held_out(1, 0.3, index) == apart,
+            )  # fmt: skip
+            replay.show()
+            trained[apart] = {text for update in range(20) for text, _ in _drawn(replay, update)}
+    assert len(trained[False] | trained[True]) == 40
+    assert not trained[False] & trained[True]
+    assert 4 <= len(trained[True]) <= 20
 
 
 def test_a_window_of_rounds_moves_on(store: EpisodeStore) -> None:

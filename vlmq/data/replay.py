@@ -27,6 +27,8 @@ from vlmq.prompt.window import History
 _REPLAY = counter.purpose("replay")
 _PRIORITY = counter.purpose("replay by priority")
 _HELD_OUT = counter.purpose("held out")
+_UNNUMBERED = 2**40
+"""Stands before the position of an episode that has no index."""
 
 
 class EpisodeSource(Protocol):
@@ -128,16 +130,18 @@ class TurnReplay:
     def show(self, below: int | None = None, first: int = 0) -> None:
         """Make every stored episode with an index from `first` and under `below` (or all) visible, in that order."""
         table = self.store.table
-        shown = table["index"] >= first
+        # Imported episodes need have no index; each then has a number of its own all the same, after all others'.
+        number = np.where(table["index"] < 0, _UNNUMBERED + np.arange(len(table)), table["index"])
+        shown = number >= first
         if below is not None:
-            shown &= table["index"] < below
+            shown &= number < below
         if self._among is not None:
-            shown &= self._among(table["index"])
-        visible, positions = table[shown], np.flatnonzero(shown)
+            shown &= self._among(number)
+        visible, number, positions = table[shown], number[shown], np.flatnonzero(shown)
         if (len(visible), first) == (self.num_episodes, self._first):
             return
         self._first = first
-        order = np.argsort(visible["index"], kind="stable")
+        order = np.argsort(number, kind="stable")
         turns = visible["num_turns"][order].astype(np.int64)
         references = TensorDict(
             {
@@ -148,7 +152,7 @@ class TurnReplay:
             batch_size=[int(turns.sum())],
         )
         self._fill(references)
-        self.priorities.show(visible["index"][order].astype(np.int64), turns)
+        self.priorities.show(number[order].astype(np.int64), turns)
         self.num_episodes, self.num_turns = len(visible), int(turns.sum())
 
     def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:
