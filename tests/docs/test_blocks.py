@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from jinja2 import Environment
 
 from vlmq.api.testing import EnvContract
+from vlmq.train import cli as heavy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -70,18 +72,36 @@ def test_python_on_a_page_runs(text: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("text", _named(_blocks("yaml")))
-def test_yaml_on_a_page_sets_what_there_is_to_set(text: str) -> None:
-    told = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    loaded = yaml.safe_load(text)
-    assert set(loaded) <= {"model", "data", "trainer"}
-    for section in loaded.keys() - {"trainer"}:  # Lightning's settings are not on the page
-        for key in loaded[section]:
-            assert f"| `{key}` |" in told, key
+def test_yaml_on_a_page_is_what_the_command_line_understands(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.yaml").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["vlmq"])
+    base = ["--config", str(ROOT / "configs" / "quickstart.yaml")]
+    with pytest.raises(SystemExit) as left:
+        heavy.main(["fit", *base, "--config", str(tmp_path / "page.yaml"), "--print_config"])
+    assert left.value.code in (0, None), capsys.readouterr().err
+    read = yaml.safe_load(capsys.readouterr().out)
+    for place, value in _leaves(yaml.safe_load(text)):
+        found = read
+        for name in place:
+            found = found[name]
+        assert found == value, place
+
+
+def _leaves(told: dict[str, Any], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in told.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*place, name))
+        else:
+            yield (*place, name), value
 
 
 @pytest.mark.parametrize("text", _named(_blocks("toml")))
-def test_toml_on_a_page_is_toml(text: str) -> None:
-    assert tomllib.loads(text)
+def test_toml_on_a_page_names_a_group_that_plugins_are_found_by(text: str) -> None:
+    groups = tomllib.loads(text)["project"]["entry-points"]
+    assert set(groups) <= {"vlmq.envs", "vlmq.models"}
+    assert all(":" in target for group in groups.values() for target in group.values())
 
 
 @pytest.mark.parametrize("text", _named(_blocks("jinja")))

@@ -1,21 +1,25 @@
-"""The commands that people will copy exist: README, documentation and headers of the configurations."""
+"""What people will copy from README, documentation and headers of the configurations exists, and works."""
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from small_run import SmallRun
 
-import vlmq
 from vlmq.cli import main
+from vlmq.data.store import EpisodeStore
 from vlmq.train import cli as heavy
-from vlmq.trained.agent import Agent
+from vlmq.trained import fqe
+from vlmq.trained.agent import load
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
@@ -191,20 +195,62 @@ def test_a_shipped_configuration_is_what_the_command_line_understands(
         assert all(phase["updates"] % interval == 0 for phase in given["model"]["phases"])
 
 
-def test_the_python_that_the_readme_shows_names_what_exists() -> None:
+RUNS = ("quickstart", "other", "a", "b", "c", "a1", "a2")
+"""What the pages call their runs; one small run stands for all of them."""
+WITH_A_RUN = ("report", "play", "export", "compare", "rank")
+DONE_HERE = [
+    pytest.param(list(words), id=name)
+    for words, name in SHOWN.items()
+    if words[0] in (*WITH_A_RUN, "doctor", "configs") or words == ("envs",)
+]
+"""Commands that take no longer than a moment, and need nothing but a run."""
+
+
+@pytest.fixture(scope="module")
+def here(small: SmallRun, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader stands who has followed the pages: the runs that they name are below it."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in RUNS:
+        shutil.copytree(trained, folder / "runs" / name)
+        shutil.copytree(small.folder / "dataset", folder / "runs" / name / "dataset")
+    return folder
+
+
+def test_every_verb_that_is_for_a_run_is_done_here() -> None:
+    done = {words.values[0][0] for words in DONE_HERE}  # type: ignore[index]
+    assert done == {*WITH_A_RUN, "doctor", "configs", "envs"}
+
+
+@pytest.mark.parametrize("words", DONE_HERE)
+def test_a_command_shown_to_people_does_what_it_is_for(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(fqe, "Fit", partial(fqe.Fit, updates=20))  # `rank` takes a minute a run
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.is_file()}
+    code = main(words)
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    written = [
+        path for path in here.rglob("*") if path.is_file() and path.stat().st_mtime_ns != before.get(path)
+    ]
+    assert written or said.out.strip()
+    for word in words:
+        if word.endswith((".png", ".gif", ".html", ".md")):
+            assert here / word in written, word
+
+
+def test_the_python_that_the_readme_shows_acts(
+    small: SmallRun, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (block,) = _blocks(ROOT / "README.md", "python")
-    tree = ast.parse(block)
-    used = {
-        (node.value.id, node.attr)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    }
-    assert ("vlmq", "load") in used
-    owners = {"vlmq": vlmq, "agent": Agent}
-    for owner, name in used:
-        assert hasattr(owners[owner], name), f"{owner}.{name}"
-    call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "agent.act")
-    assert [ast.unparse(argument) for argument in call.args] == ["image", "text"]
+    seen = EpisodeStore.open(small.folder / "dataset")[0].turns[0].observation
+    monkeypatch.chdir(here)
+    names: dict[str, Any] = {"image": seen.image, "text": seen.text}
+    exec(compile(block, "README.md", "exec"), names)
+    again = load("runs/quickstart").answer(seen.image, seen.text)
+    assert (names["agent"].reply, names["action"]) == (again.text, again.action)
+    assert again.text
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:
