@@ -39,11 +39,16 @@ def chats(tmp_path: Path) -> Path:
     return path
 
 
-def test_imported_conversations_are_learnt_from(small: SmallRun, chats: Path, tmp_path: Path) -> None:
+def test_imported_conversations_are_learnt_from(
+    small: SmallRun, chats: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(["data", "convert", str(chats), str(tmp_path / "mine"), "--rewrite", "json"]) == 0
     own = ("--data.dataset", str(tmp_path / "mine"), "--data.collect", "null", "--data.env", "null")
     run_dir = tmp_path / "run"
     assert small.vlmq("fit", run_dir, *own, "--data.held_out", "0.3", "--model.phases", PHASES) == 0
+    said = capfd.readouterr()
+    assert said.out.splitlines()[-1] == f"Next: vlmq report {run_dir}", "there is nothing to validate it in"
+    assert "across ranks is zero" not in said.err
     updates = logged(run_dir)
     assert len(updates) == 8
     assert updates[7]["train/actor_loss"] < updates[0]["train/actor_loss"]

@@ -88,11 +88,11 @@ class Reporter(L.Callback):
         minutes = (time.monotonic() - self._started) / 60
         given_up = pl_module.trainer.datamodule.discarded
         lost = f"; {given_up} episodes were given up because their environment broke" if given_up else ""
-        print(
-            f"\n{pl_module.schedule.made} updates in {minutes:.1f} minutes{lost}. Results and curve: {run_dir}"
-        )
-        if pl_module.points:
-            print(f"Next: vlmq validate --config {run_dir}/config.yaml --ckpt_path last")
+        left = "Results and curve" if pl_module.points else "Results"
+        print(f"\n{pl_module.schedule.made} updates in {minutes:.1f} minutes{lost}. {left}: {run_dir}")
+        validate = f"vlmq validate --config {run_dir}/config.yaml --ckpt_path last"
+        # Where nothing was played, there is nothing to play in.
+        print(f"Next: {validate if pl_module.points else f'vlmq report {run_dir}'}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Whoever presses Ctrl-C learns how to go on."""

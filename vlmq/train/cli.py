@@ -321,6 +321,7 @@ def _worth_saying(record: logging.LogRecord) -> bool:
 _QUIET_LOGGERS = ("torchrl", "lightning.pytorch.trainer.connectors.checkpoint_connector")
 _QUIET = (
     ".*does not have many workers.*",
+    ".*Total length of `list` across ranks is zero.*",  # where there is no environment, nothing is judged by playing
     ".*isinstance\\(treespec, LeafSpec\\).*",
     ".*torchrl C\\+\\+ binaries.*",
     ".*Failed to import torchrl C\\+\\+.*",
