@@ -1,12 +1,16 @@
-"""The benchmarks that stand beside peers run: each one's smallest form ends with its ratios."""
+"""The benchmarks that stand beside peers run, each one's smallest form to its ratios; what is simulated keeps its bounds."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import itertools
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +63,45 @@ def test_whoever_begins_a_round_moves_on(monkeypatch: pytest.MonkeyPatch) -> Non
 
     side_by_side.alternate({n: lambda _, n=n: contestant(n) for n in "abc"}, 2, "times")
     assert called == [*"abc", *"bca"]
+
+
+@pytest.fixture
+def scaling(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("scaling")
+
+
+@pytest.mark.parametrize(
+    ("slots", "latency_s", "batch_s", "reply_s", "most", "rate"),
+    [
+        (1, 0.3, 0.2, 0.1, 100, 1 / 0.6),  # alone: one after the other
+        (8, 0.0, 0.2, 0.1, 100, 8 / 1.0),  # no latency: every batch is full, 8 replies in 0.2 + 0.8 s
+        (8, 0.0, 0.2, 0.1, 4, 4 / 0.6),  # the same in batches of at most 4
+        (8, 0.3, 0.2, 0.0, 100, 8 / 0.5),  # a reply more costs nothing: min(N / (latency + generation), capacity)
+        (64, 0.5, 0.0, 0.1, 1, 10.0),  # one at a time, and always somebody waits: the generator's capacity
+    ],
+)
+def test_simulated_collection_is_the_closed_form_where_there_is_one(
+    scaling: Any, slots: int, latency_s: float, batch_s: float, reply_s: float, most: int, rate: float
+) -> None:
+    generator = scaling.Generator(batch_s, reply_s, most)
+    share = scaling.play(slots, 50 * slots, 10, itertools.repeat(latency_s), generator)
+    assert share.turns == 500 * slots
+    assert share.turns / share.seconds == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.parametrize("environments", [8, 48, 256])
+def test_no_simulated_run_exceeds_its_bound_and_lag_hides_what_is_shorter(scaling: Any, environments: int) -> None:
+    assumed = scaling.Assumed(updates_s=2.0, rounds=40)
+    base = scaling.Setting(environments, 4, 0.3, weights_mb=40.0, link_mb_s=1250.0, lag=0)
+    played = scaling.shares(base, assumed)
+    rates = {
+        lag: scaling.rounds(dataclasses.replace(base, lag=lag), assumed, played)["turns_per_s"] for lag in (0, 1)
+    }
+    least_s = 0.15  # of a turn whose mean is 0.3 s
+    assert rates[0] < rates[1] <= scaling.bound(environments, 4, least_s, assumed.generator)
+    # A round by itself, 2 s of training after it, and with lag the longer of both, but for the first round.
+    alone = sum(max(share.seconds for share in one) for one in played) / 40
+    turns = environments * 10
+    assert rates[0] == pytest.approx(turns / (alone + 2.0), rel=0.1)
+    assert rates[1] == pytest.approx(turns / alone, rel=0.15)

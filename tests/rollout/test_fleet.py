@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -22,7 +23,7 @@ Play = Callable[[Order], Played]
 class FakeHandle(Handle):
     """A fixture: a collector that answers at once, or whose process has ended."""
 
-    def __init__(self, asked: list[Order], dies: bool) -> None:
+    def __init__(self, asked: list[tuple[Order, Any]], dies: bool) -> None:
         self._asked, self.dies, self.killed = asked, dies, False
 
     def ask(self, what: str, *arguments: Any) -> Future[Any]:
@@ -33,8 +34,8 @@ class FakeHandle(Handle):
         elif what == "asynchronous":
             answer.set_result(True)
         else:
-            (order,) = arguments
-            self._asked.append(order)
+            order, weights = arguments
+            self._asked.append((order, weights))
             answer.set_result(Played(order.version, order.indices, []))
         return answer
 
@@ -47,7 +48,7 @@ class Fakes:
     """A fixture: starts collectors, of which those with the given numbers are dead from the start."""
 
     def __init__(self, *dead: int) -> None:
-        self.asked: list[Order] = []
+        self.asked: list[tuple[Order, Any]] = []
         self.started: list[FakeHandle] = []
         self._dead = dead
 
@@ -56,11 +57,11 @@ class Fakes:
         return self.started[-1]
 
 
+NOTHING = Weights(torch.zeros(0, dtype=torch.uint8), ())
+
+
 def _order(indices: list[int], version: int = 0) -> Order:
-    policy = cast(Any, None)
-    return Order(
-        indices, 1, "own play", "model", policy, version, Weights(torch.zeros(0, dtype=torch.uint8), ())
-    )
+    return Order(indices, 1, "own play", "model", cast(Any, None), version)
 
 
 def _finished(fleet: Fleet, number: int) -> list[int]:
@@ -70,35 +71,41 @@ def _finished(fleet: Fleet, number: int) -> list[int]:
 def test_a_round_is_shared_out_and_comes_back_in_order_of_its_shares() -> None:
     fakes = Fakes()
     fleet = Fleet(fakes.start, 2)
-    fleet.begin(0, _order([0, 1, 2, 3, 4]))
-    fleet.begin(1, _order([5]))
+    fleet.begin(0, _order([0, 1, 2, 3, 4]), NOTHING)
+    fleet.begin(1, _order([5]), NOTHING)
     assert _finished(fleet, 0) == [0, 2, 4, 1, 3]
     assert _finished(fleet, 1) == [5]
     assert len(fakes.started) == 2
 
 
-def test_weights_travel_once_a_version() -> None:
-    fakes = Fakes()
-    fleet = Fleet(fakes.start, 1)
+def test_weights_are_put_in_one_place_and_travel_once_a_version() -> None:
+    fakes, put = Fakes(), []
+
+    def share(weights: Weights) -> str:
+        put.append(weights)
+        return f"piece {len(put)}"
+
+    fleet = Fleet(fakes.start, 2, share=share)
     for number, version in enumerate([0, 0, 7, 7]):
-        fleet.begin(number, _order([number], version))
-    assert [order.weights is not None for order in fakes.asked] == [True, False, True, False]
+        fleet.begin(number, _order([2 * number, 2 * number + 1], version), NOTHING)
+    assert [weights for _, weights in fakes.asked] == ["piece 1"] * 2 + [None] * 2 + ["piece 2"] * 2 + [None] * 2
+    assert len(put) == 2, "for two collectors"
 
 
 def test_the_shares_of_a_dead_collector_are_played_by_one_that_takes_its_place() -> None:
     fakes = Fakes(1)
     fleet = Fleet(fakes.start, 2)
-    fleet.begin(0, _order([0, 1]))
-    fleet.begin(1, _order([2, 3]))
+    fleet.begin(0, _order([0, 1]), NOTHING)
+    fleet.begin(1, _order([2, 3]), NOTHING)
     assert (_finished(fleet, 0), _finished(fleet, 1)) == ([0, 1], [2, 3])
     assert len(fakes.started) == 3, "replaced once, though two of its shares were outstanding"
     assert fakes.started[1].killed
-    assert [order.weights is not None for order in fakes.asked if order.indices[0] % 2] == [True, False]
+    assert [weights for order, weights in fakes.asked if order.indices[0] % 2] == [NOTHING, None]
 
 
 def test_collectors_that_keep_ending_end_the_run_with_a_sentence() -> None:
     fleet = Fleet(Fakes(0, 1, 2).start, 1)
-    fleet.begin(0, _order([0]))
+    fleet.begin(0, _order([0]), NOTHING)
     with pytest.raises(UserError, match="collector 1 of 1 ended 3 times in a row, at last because the plug"):
         _finished(fleet, 0)
 
@@ -107,17 +114,18 @@ def test_what_was_dropped_may_be_begun_anew_and_closing_ends_every_collector() -
     fakes = Fakes()
     fleet = Fleet(fakes.start, 2)
     assert fleet.asynchronous
-    fleet.begin(0, _order([0]))
+    fleet.begin(0, _order([0]), NOTHING)
     fleet.drop()
-    fleet.begin(0, _order([0], 3))
+    fleet.begin(0, _order([0], 3), NOTHING)
     assert [share.version for share in fleet.finish(0)] == [3]
     fleet.close()
     fleet.close()
     assert all(handle.killed for handle in fakes.started)
 
 
+@pytest.mark.parametrize("as_array", [False, True], ids=["a tensor", "Ray's"])
 @pytest.mark.parametrize("frozen_too", [True, False], ids=["all", "the trained ones"])
-def test_weights_arrive_as_they_were(tiny_backbone: Backbone, frozen_too: bool) -> None:
+def test_weights_arrive_as_they_were(tiny_backbone: Backbone, frozen_too: bool, as_array: bool) -> None:
     source, target = deepcopy(tiny_backbone), deepcopy(tiny_backbone)
     first = next(iter(dict(source.named_parameters())))
     with torch.no_grad():
@@ -127,6 +135,11 @@ def test_weights_arrive_as_they_were(tiny_backbone: Backbone, frozen_too: bool) 
     source.get_parameter(first).data = source.get_parameter(first).data.to(torch.bfloat16)
     weights = Weights.of(source, frozen_too=frozen_too)
     before = target.get_parameter(first).clone()
+    if as_array:
+        assert isinstance(weights.data, torch.Tensor)
+        array = weights.data.numpy()
+        array.flags.writeable = False
+        weights = replace(weights, data=array)
     weights.load_into(target)
     for name, parameter in target.named_parameters():
         expected = source.get_parameter(name).float() if frozen_too or name != first else before

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+import socket
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from gymnasium.envs.registration import EnvSpec
 
 from vlmq.api import PluginError, UserError
+
+log = logging.getLogger(__name__)
 
 SCHEME = "remote://"
 TOKEN, TOKEN_FILE = "VLMQ_TOKEN", "VLMQ_TOKEN_FILE"
@@ -31,6 +36,28 @@ class Address:
     port: int
     env_id: str
     seen: bool = False
+    _looked: float = field(default=0.0, init=False, repr=False, compare=False)
+    _away: bool = field(default=False, init=False, repr=False, compare=False)
+
+    def look(self, every_s: float, patience_s: float) -> None:
+        """Say when the server cannot be reached, and when it can be again; does nothing if it was just looked.
+
+        Args:
+            every_s: between two looks.
+            patience_s: longest wait for the server.
+        """
+        if time.monotonic() - self._looked < every_s:
+            return
+        why = ""
+        try:
+            socket.create_connection((self.host, self.port), patience_s).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+        if bool(why) != self._away:
+            self._away = bool(why)
+            state = f"it cannot be reached ({why})" if why else "it can be reached again"
+            log.warning("waiting for the environment server %s: %s", self, state)
+        self._looked = time.monotonic()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

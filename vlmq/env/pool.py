@@ -22,7 +22,7 @@ from vlmq.api import Observation, PluginError, UserError
 from vlmq.api.contract import Shape
 from vlmq.env import registry
 from vlmq.env.address import address_of, is_remote
-from vlmq.env.remote import RemoteWorker
+from vlmq.env.remote import LOOK_S, RemoteWorker
 from vlmq.env.slot import Slot, Step, failed
 from vlmq.env.worker import CLOSE_TIMEOUT_S, Worker, WorkerDied
 
@@ -261,7 +261,11 @@ class _WorkerPool(Pool):
         while self._asked and not steps:
             slot_of: dict[Any, int] = {self._workers[slot].pipe: slot for slot in self._asked}
             wake = min(give_up, *(request.deadline for request in self._asked.values()))
-            heard = {slot_of[pipe] for pipe in connection.wait(slot_of, wake - time.monotonic())}
+            ready = connection.wait(slot_of, min(wake - time.monotonic(), LOOK_S))
+            if not ready:
+                for slot in self._asked:
+                    self._workers[slot].look()
+            heard = {slot_of[pipe] for pipe in ready}
             now = time.monotonic()
             late = {slot for slot, request in self._asked.items() if request.deadline <= now}
             for slot in sorted(heard | late):

@@ -27,7 +27,11 @@ from vlmq.env.address import Address, address_of, read_token
 from vlmq.env.slot import Step
 from vlmq.env.worker import WorkerDied
 
+LOOK_S = 10.0
+"""How often it is looked why a server does not answer."""
+
 _CONNECT_S = 5.0
+_KNOCK_S = 3.0
 _RETRY_S = 0.5
 _ENV_TIMEOUT_S = 120.0
 log = logging.getLogger(__name__)
@@ -123,6 +127,8 @@ class RemoteWorker:
             if self._link is None:
                 raise WorkerDied(self._lost)
             try:
+                while not self._link.wait(min(deadline, time.monotonic() + LOOK_S)) and time.monotonic() < deadline:
+                    self.look()
                 message, png = self._read(deadline)
                 if message.get("n") == self._asked:
                     _raise_error(message)
@@ -132,6 +138,10 @@ class RemoteWorker:
                 raise WorkerDied(f"no answer from {self.address} within {timeout_s:g} s") from error
             except (OSError, wire.Malformed) as error:
                 self._lose(error)
+
+    def look(self) -> None:
+        """Say so where the server cannot be reached; called while an answer is awaited."""
+        self.address.look(LOOK_S, _KNOCK_S)
 
     def request_close(self) -> None:
         """Ask the environment to close; `kill` follows."""

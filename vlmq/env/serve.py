@@ -132,6 +132,8 @@ class Server:
             try:
                 hello = self._admit(wire.Link(sock, wire.HELLO_TIMEOUT_S), peer)
                 process = None if hello is None else self._start(sock, hello)
+            except ConnectionError:
+                pass  # who only knocked to see whether somebody is here
             except (OSError, wire.Malformed) as error:
                 self._tell(f"{peer}: refused, {error}")
             finally:

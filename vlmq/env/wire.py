@@ -81,6 +81,11 @@ class Link:
         except BlockingIOError as error:
             raise TimeoutError("the other end takes nothing in") from error
 
+    def wait(self, deadline: float) -> bool:
+        """Whether something has come, or the peer is gone; awaited until `deadline` (monotonic seconds)."""
+        left_s = deadline - time.monotonic()
+        return bool(self._poll.poll(None if math.isinf(left_s) else max(0.0, left_s) * 1e3))
+
     def receive(
         self, *, deadline: float, most: int, most_png: int = 0, message_s: float = 30.0
     ) -> tuple[dict[str, Any], bytes]:
@@ -96,8 +101,7 @@ class Link:
             Malformed: it is no message of this protocol, or too long.
             OSError: the peer is gone, or the time is up (`TimeoutError`).
         """
-        left_s = deadline - time.monotonic()
-        if not self._poll.poll(None if math.isinf(left_s) else max(0.0, left_s) * 1e3):
+        if not self.wait(deadline):
             raise TimeoutError("nothing came in time")
         deadline = time.monotonic() + message_s
         magic, length, png_length = _HEADER.unpack(self._read(_HEADER.size, deadline))

@@ -124,6 +124,9 @@ class Worker:
         text, *rest = self._answer(self._asked, deadline, timeout_s)
         return Step(Observation(text, None if self._frame is None else self._frame.copy()), *rest)
 
+    def look(self) -> None:
+        """Nothing keeps this process from that one: an answer that is awaited is being worked on."""
+
     def request_close(self) -> None:
         """Ask the environment to close; `kill` follows."""
         self._post("close", None)

@@ -7,10 +7,13 @@ import os
 import pickle
 import queue
 import signal
+import socket
 import threading
+import time
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +21,11 @@ import torch
 
 from vlmq.api import UserError
 from vlmq.env.worker import watch
-from vlmq.rollout.host import Host, Recipe
+from vlmq.rollout.host import Host, Recipe, Weights
 
+_KNOCK_S = 3.0
+_START_S = 30.0
+"""How long an actor may take to start before that is worth a word."""
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +43,10 @@ class Handle(ABC):
     @abstractmethod
     def kill(self) -> None:
         """End it with all that it started. Idempotent."""
+
+    def trouble(self) -> str:
+        """Why it does not answer, as far as that can be told from here; "" where it is simply at work."""
+        return ""
 
 
 class ProcessHandle(Handle):
@@ -108,7 +118,7 @@ def _serve(pipe: Any, parent: int, recipe: Recipe, threads: int) -> None:
 
 
 class RayHandle(Handle):
-    """A collector as a Ray actor.
+    """A collector as a Ray actor, wherever the cluster has room; several of them on several machines.
 
     Args:
         recipe: what it is made of.
@@ -119,9 +129,12 @@ class RayHandle(Handle):
     def __init__(self, recipe: Recipe, cpus: float, gpus: float) -> None:
         import ray
 
-        options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0}
+        # packed, Ray's default, would put them all on the machine of the trainer
+        options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
         self._ray = ray
-        self._actor: Any = ray.remote(Host).options(**options).remote(recipe)
+        self._begun = time.monotonic()
+        self._actor: Any = ray.remote(_RayHost).options(**options).remote(recipe)
+        self._place = self.ask("place")
 
     def ask(self, what: str, *arguments: Any) -> Future[Any]:
         """See `Handle`."""
@@ -136,6 +149,20 @@ class RayHandle(Handle):
         with suppress(Exception):  # the cluster itself may be gone
             self._ray.kill(self._actor)
 
+    def trouble(self) -> str:
+        """See `Handle`. Knocks at the door of Ray's own process over there, and waits some seconds for an answer."""
+        if not self._place.done():
+            late = time.monotonic() - self._begun > _START_S
+            return "Ray has not started it yet; see `ray status` whether there is room" if late else ""
+        if self._place.exception() is not None:
+            return ""  # it is dead, which its answer is about to say
+        host, port = self._place.result()
+        try:
+            socket.create_connection((host, port), _KNOCK_S).close()
+        except OSError as error:
+            return f"its machine, {host}, cannot be reached ({error.strerror or error})"
+        return ""
+
     def _settle(self, answer: Future[Any], said: Future[Any]) -> None:
         error = said.exception()
         if error is None:
@@ -145,6 +172,26 @@ class RayHandle(Handle):
             answer.set_exception(cause if isinstance(cause, UserError) else error)
         else:
             answer.set_exception(HostDied(" ".join(str(error).split())[:300]))
+
+
+class _RayHost(Host):
+    def place(self) -> tuple[str, int]:
+        """Address and port of the process of Ray's that runs on this machine."""
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        node = next(node for node in nodes if node["NodeID"] == here)
+        return node["NodeManagerAddress"], node["NodeManagerPort"]
+
+
+def put_into_ray(weights: Weights) -> Any:
+    """Weights for any number of Ray actors: they lie in memory of Ray's, and each machine fetches them once."""
+    import ray
+
+    data = weights.data
+    # as an array, for Ray gives a tensor to each actor as a copy of its own
+    return ray.put(replace(weights, data=data.numpy() if isinstance(data, torch.Tensor) else data))
 
 
 def join_ray(address: str | None, *, cpus: float, gpus: float) -> None:
@@ -169,6 +216,11 @@ def join_ray(address: str | None, *, cpus: float, gpus: float) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except ray.exceptions.AuthenticationError as error:
+            raise UserError(
+                f"the Ray cluster at data.collectors.address {address} asks for another token; set RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN to its own, here and for `ray start` on every machine."
+            ) from error
         except (OSError, ValueError, RuntimeError) as error:
             said = " ".join(str(error).split())[:200]
             raise UserError(

@@ -8,6 +8,7 @@ share is played again by the one that takes its place.
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -17,10 +18,12 @@ from typing import Any
 
 from vlmq.api import UserError
 from vlmq.rollout.backends import Handle, HostDied
-from vlmq.rollout.host import Order, Played
+from vlmq.rollout.host import Order, Played, Weights
 
 _TRIES = 3
 """How often a share is played before the run is ended, each time by a fresh collector."""
+_LOOK_S = 5.0
+"""How often it is looked why a collector does not answer."""
 _TELL_S = 60.0
 log = logging.getLogger(__name__)
 
@@ -31,14 +34,18 @@ class Fleet:
     Args:
         start: makes one collector.
         count: how many.
+        share: puts weights where all collectors get at them, once a version; what it gives is sent to each.
 
     Attributes:
         count: as given.
     """
 
-    def __init__(self, start: Callable[[], Handle], count: int) -> None:
+    def __init__(
+        self, start: Callable[[], Handle], count: int, *, share: Callable[[Weights], Any] = lambda weights: weights
+    ) -> None:
         self.count = count
-        self._start = start
+        self._start, self._share = start, share
+        self._shared: tuple[int, Any] | None = None
         self._hosts: list[Handle] = []
         self._holds: list[int | None] = []
         self._begun: dict[int, list[_Asked]] = {}
@@ -49,16 +56,19 @@ class Fleet:
         """Whether episodes depend on timing in their last digits; starts the collectors."""
         return bool(self._answer(self._ask(_Question(0))))
 
-    def begin(self, number: int, order: Order) -> None:
+    def begin(self, number: int, order: Order, weights: Weights) -> None:
         """Have a round played from now on.
 
         Args:
             number: of the round, by which it is finished.
-            order: all of it; its weights are sent to whom they are new.
+            order: all of it.
+            weights: of the order's version; they are sent to whom they are new.
         """
+        if self._shared is None or self._shared[0] != order.version:
+            self._shared = order.version, self._share(weights)
         dealt = [order.indices[host :: self.count] for host in range(self.count)]
         self._begun[number] = [
-            self._ask(_Question(host, replace(order, indices=indices)))
+            self._ask(_Question(host, replace(order, indices=indices), self._shared[1]))
             for host, indices in enumerate(dealt)
             if indices
         ]
@@ -75,6 +85,7 @@ class Fleet:
     def close(self) -> None:
         """End every collector. Idempotent."""
         self._begun.clear()
+        self._shared = None
         _kill_all(self._hosts)
         self._holds.clear()
 
@@ -88,25 +99,34 @@ class Fleet:
             return _Asked(question, handle, handle.ask("asynchronous"))
         known = self._holds[host] == order.version
         self._holds[host] = order.version
-        return _Asked(question, handle, handle.ask("play", replace(order, weights=None) if known else order))
+        return _Asked(question, handle, handle.ask("play", order, None if known else question.weights))
 
     def _answer(self, asked: _Asked) -> Any:
         """What a collector answers, awaited; one that dies is replaced, and asked again."""
         host = asked.question.host
-        waited, tries = 0.0, 1
+        who = f"collector {host + 1} of {self.count}"
+        tries, since, trouble = 1, time.monotonic(), ""
+        told = since
         while True:
             try:
-                return asked.answer.result(_TELL_S)
+                answer = asked.answer.result(_LOOK_S)
+                if trouble:
+                    log.warning("%s has answered", who)
+                return answer
             except Late:
-                waited += _TELL_S
-                log.warning("waiting for collector %d of %d, for %.0f s now", host + 1, self.count, waited)
+                before, trouble = trouble, asked.handle.trouble()
+                now = time.monotonic()
+                if trouble != before or now - told >= _TELL_S:
+                    told = now
+                    why = f": {trouble}" if trouble else " again" if before else ""
+                    log.warning("waiting for %s%s, for %.0f s now", who, why, now - since)
             except HostDied as error:
                 if tries == _TRIES:
                     raise UserError(
-                        f"collector {host + 1} of {self.count} ended {tries} times in a row, at last because {error}; "
+                        f"{who} ended {tries} times in a row, at last because {error}; "
                         "see what it said above."
                     ) from error
-                log.warning("collector %d of %d is replaced: %s", host + 1, self.count, error)
+                log.warning("%s is replaced: %s", who, error)
                 if self._hosts[host] is asked.handle:  # else it has been, for another share
                     asked.handle.kill()
                     self._hosts[host], self._holds[host] = self._start(), None
@@ -115,10 +135,11 @@ class Fleet:
 
 @dataclass(frozen=True, eq=False)
 class _Question:
-    """For which collector; a share to play, or None to ask whether it is asynchronous."""
+    """For which collector; a share to play with which weights, or None to ask whether it is asynchronous."""
 
     host: int
     order: Order | None = None
+    weights: Any = None
 
 
 @dataclass(frozen=True, eq=False)

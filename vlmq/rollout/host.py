@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vlmq.api import Episode
@@ -48,7 +50,6 @@ class Order:
         source: stored with each episode.
         policy: makes who plays of the model and the encoder.
         version: updates that made the weights.
-        weights: what differs from the model as it is made; None where it is there already.
     """
 
     indices: list[int]
@@ -57,7 +58,6 @@ class Order:
     source: str
     policy: Callable[[Backbone, Encoder], Policy]
     version: int
-    weights: Weights | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,11 @@ class Weights:
     """Named weights in one piece of memory, so that one handle is enough to share them.
 
     Attributes:
-        data: uint8 (bytes,), one parameter after the other.
+        data: uint8 (bytes,), one parameter after the other; an array where they are in memory of Ray's, read-only.
         layout: of each, in order: name, dtype, shape.
     """
 
-    data: Tensor
+    data: Tensor | NDArray[np.uint8]
     layout: tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]
 
     @classmethod
@@ -92,8 +92,10 @@ class Weights:
         place = 0
         for name, dtype, shape in self.layout:
             size = math.prod(shape) * dtype.itemsize
+            piece = self.data[place : place + size]
             # a copy of its own: the piece may not begin where its type must
-            own[name].copy_(self.data[place : place + size].clone().view(dtype).view(shape))
+            whole = piece.clone() if isinstance(piece, Tensor) else torch.from_numpy(piece.copy())
+            own[name].copy_(whole.view(dtype).view(shape))
             place += size
 
 
@@ -133,11 +135,16 @@ class Host:
         self._make()
         return self._player.asynchronous
 
-    def play(self, order: Order) -> Played:
-        """Play a share."""
+    def play(self, order: Order, weights: Weights | None = None) -> Played:
+        """Play a share.
+
+        Args:
+            order: which.
+            weights: what differs from the model as it is made; None where they are those of the share before.
+        """
         encoder = self._make()
-        if order.weights is not None:
-            order.weights.load_into(self._backbone)
+        if weights is not None:
+            weights.load_into(self._backbone)
         before = len(self._player.discarded)
         played = self._player.play(
             order.policy(self._backbone, encoder),

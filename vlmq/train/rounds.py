@@ -10,7 +10,7 @@ import torch
 
 from vlmq.api import Episode
 from vlmq.rollout import sync
-from vlmq.rollout.backends import ProcessHandle, RayHandle, join_ray
+from vlmq.rollout.backends import ProcessHandle, RayHandle, join_ray, put_into_ray
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.fleet import Fleet
 from vlmq.rollout.host import Order
@@ -108,7 +108,7 @@ class Beside:
         )
         version = self._learner.schedule.made
         if sync.rank() == 0:
-            self._fleet.begin(number, Order(missing, self._seed, STREAM, _SOURCE, policy, version, weights))
+            self._fleet.begin(number, Order(missing, self._seed, STREAM, _SOURCE, policy, version), weights)
 
     def play(self, folder: Path, number: int, missing: list[int], explore: Explore) -> list[int]:
         """See `Rounds`."""
@@ -141,6 +141,8 @@ def _fleet(learner: VlmqModule, player: Callable[..., Player], settings: Collect
             join_ray(
                 settings.address, cpus=settings.count * settings.cpus, gpus=settings.count * settings.gpus
             )
-        return Fleet(lambda: RayHandle(recipe, settings.cpus, settings.gpus), settings.count)
+        return Fleet(
+            lambda: RayHandle(recipe, settings.cpus, settings.gpus), settings.count, share=put_into_ray
+        )
     threads = max(1, torch.get_num_threads() // settings.count)
     return Fleet(lambda: ProcessHandle(recipe, threads), settings.count)
