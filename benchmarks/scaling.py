@@ -7,7 +7,8 @@
 A share of a round is simulated event by event: each environment works on its turn, then waits for a reply; the
 generator of its collector takes whoever waits, up to a largest batch, and answers them together. Rounds follow from the
 shares: weights go out over the trainer's link, one collector after the other, episodes come back over it, and a round
-is begun `lag` rounds before it is due. What is assumed stands in `ASSUMED`, and is nobody's measurement.
+is begun `lag` rounds before it is due. What holds a point up is whichever of environments, generation, link and training
+gains most turns a second by being twice as fast. What is assumed stands in `ASSUMED`, and is nobody's measurement.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[1]
 CSV, PNG = ROOT / "benchmarks" / "results" / "scaling.csv", ROOT / "docs" / "scaling.png"
-LIMITS = ("environment", "generation", "link", "training")
+LIMITS = ("environments", "generation", "link", "training")
 
 
 @dataclass(frozen=True)
@@ -165,47 +166,26 @@ def shares(setting: Setting, assumed: Assumed) -> list[list[Share]]:
     ]  # fmt: skip
 
 
-def rounds(setting: Setting, assumed: Assumed, played: list[list[Share]]) -> dict[str, Any]:
-    """Turns a second of a run's rounds, and what share of the time each part was at work.
-
-    Args:
-        setting: of the run.
-        assumed: likewise.
-        played: the shares, by round and collector.
-    """
+def rate(setting: Setting, assumed: Assumed, played: list[list[Share]]) -> float:
+    """Turns a second of a run's rounds, given the shares by round and collector."""
     count = len(played)
     out_s = setting.weights_mb / setting.link_mb_s
     free = [0.0] * setting.collectors  # when each collector is through with what it was asked before
     link_out, link_back = 0.0, 0.0  # when each direction of the link is free
     finished: list[float] = []
     trained = 0.0  # when the updates before the present round are done
-    link_s = 0.0
-    begun = 0
     for number in range(count):
-        while begun < min(count, number + 1 + setting.lag):
+        for begun in range(len(finished), min(count, number + 1 + setting.lag)):
             came = []
             for host, share in enumerate(played[begun]):
                 link_out = max(link_out, trained) + out_s
                 free[host] = max(free[host], link_out) + share.seconds
                 came.append((free[host], share.turns * assumed.turn_mb / setting.link_mb_s))
-                link_s += out_s
             for through, back_s in sorted(came):
                 link_back = max(link_back, through) + back_s
-                link_s += back_s
             finished.append(link_back)
-            begun += 1
         trained = max(trained, finished[number]) + assumed.updates_s
-    everyone = [share for one in played for share in one]
-    generating = sum(share.generating_s for share in everyone) / setting.collectors
-    at_work = sum(share.seconds for share in everyone) / setting.collectors
-    parts = {
-        "environment": (at_work - generating) / trained,
-        "generation": generating / trained,
-        "link": link_s / trained,
-        "training": count * assumed.updates_s / trained,
-    }
-    rate = sum(share.turns for share in everyone) / trained
-    return {"turns_per_s": rate, **parts, "bottleneck": max(LIMITS, key=lambda name: parts[name])}
+    return sum(share.turns for one in played for share in one) / trained
 
 
 def bound(environments: int, collectors: int, latency_s: float, generator: Generator) -> float:
@@ -216,18 +196,35 @@ def bound(environments: int, collectors: int, latency_s: float, generator: Gener
 
 
 def study(assumed: Assumed, counts: tuple[int, ...], collectors: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Every point; the shares are simulated once for all that differs beside them."""
+    """Every point; shares are simulated once for all that differs beside them."""
     rows = []
+    generator = assumed.generator
+    swift = replace(generator, batch_s=generator.batch_s / 2, reply_s=generator.reply_s / 2)
     for environments, hosts, latency_s in itertools.product(counts, collectors, (0.01, 0.3, 3.0)):
         if environments < 4 * hosts:
             continue
         base = Setting(environments, hosts, latency_s, 0.0, 1.0, 0)
         played = shares(base, assumed)
-        for (what, weights_mb), (gbit, link_mb_s), lag in itertools.product(WEIGHTS.items(), LINKS.items(), (0, 1)):
+        others = {
+            "environments": shares(replace(base, latency_s=latency_s / 2), assumed),
+            "generation": shares(base, replace(assumed, generator=swift)),
+        }
+        for (what, weights_mb), (gbit, link_mb_s), lag in itertools.product(
+            WEIGHTS.items(), LINKS.items(), (0, 1)
+        ):
             setting = Setting(environments, hosts, latency_s, weights_mb, link_mb_s, lag)
-            row = {**asdict(setting), "trained": what, "link_gbit": gbit, **rounds(setting, assumed, played)}
-            row["bound"] = bound(environments, hosts, latency_s, assumed.generator)
-            rows.append(row)
+            now = rate(setting, assumed, played)
+            swifter = {name: rate(setting, assumed, other) for name, other in others.items()}
+            swifter["link"] = rate(replace(setting, link_mb_s=2 * link_mb_s), assumed, played)
+            swifter["training"] = rate(setting, replace(assumed, updates_s=assumed.updates_s / 2), played)
+            rows.append(
+                {
+                    **asdict(setting), "trained": what, "link_gbit": gbit, "turns_per_s": now,
+                    **{f"gain_{name}": swifter[name] / now for name in LIMITS},
+                    "bottleneck": max(LIMITS, key=swifter.__getitem__),
+                    "bound": bound(environments, hosts, latency_s, generator),
+                }
+            )  # fmt: skip
     return rows
 
 
@@ -236,7 +233,9 @@ def write(rows: list[dict[str, Any]]) -> None:
     with CSV.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        writer.writerows(
+            {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
+        )
 
 
 def table(rows: list[dict[str, Any]], *, latency_s: float, trained: str, gbit: int, lag: int) -> str:
@@ -246,14 +245,22 @@ def table(rows: list[dict[str, Any]], *, latency_s: float, trained: str, gbit: i
         if (row["latency_s"], row["trained"], row["link_gbit"], row["lag"]) == (latency_s, trained, gbit, lag)
     }  # fmt: skip
     hosts = sorted({host for _, host in chosen})
-    lines = ["| environments | " + " | ".join(f"{host} collectors" for host in hosts) + " |", "|---" * (len(hosts) + 1) + "|"]
+    lines = [
+        "| environments | " + " | ".join(f"{host} collector{'s' * (host > 1)}" for host in hosts) + " |",
+        "|---" * (len(hosts) + 1) + "|",
+    ]
     for environments in sorted({count for count, _ in chosen}):
         cells = []
         for host in hosts:
             row = chosen.get((environments, host))
-            cells.append(f"{row['turns_per_s']:,.2g}, {row['bottleneck']}" if row else "")
+            cells.append(_cell(row) if row else "")
         lines.append(f"| {environments:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    turns = row["turns_per_s"]
+    return f"{turns:,.{0 if turns >= 10 else 1}f} {row['bottleneck']}"
 
 
 def draw(rows: list[dict[str, Any]], lag: int = 1) -> None:
@@ -265,17 +272,28 @@ def draw(rows: list[dict[str, Any]], lag: int = 1) -> None:
 
     colours = dict(zip(LIMITS, ("#4477aa", "#228833", "#cc6677", "#bbbbbb"), strict=True))
     columns, lines = sorted({row["latency_s"] for row in rows}), list(WEIGHTS)
-    figure, grid = plt.subplots(2, len(columns), figsize=(11, 6.2), sharex=True, sharey=True, layout="constrained")
+    figure, grid = plt.subplots(
+        2, len(columns), figsize=(11, 6.2), sharex=True, sharey=True, layout="constrained"
+    )
     for (y, trained), (x, latency_s) in itertools.product(enumerate(lines), enumerate(columns)):
         axes = grid[y, x]
-        for hosts, style in zip(sorted({row["collectors"] for row in rows}), ("-", "--", "-.", ":"), strict=False):
+        for hosts, style in zip(
+            sorted({row["collectors"] for row in rows}), ("-", "--", "-.", ":"), strict=False
+        ):
             chosen = [
                 row for row in rows
                 if (row["latency_s"], row["trained"], row["link_gbit"], row["lag"], row["collectors"])
                 == (latency_s, trained, 10, lag, hosts)
             ]  # fmt: skip
             counts, rates = [row["environments"] for row in chosen], [row["turns_per_s"] for row in chosen]
-            axes.plot(counts, rates, style, color="#555555", lw=1, label=f"{hosts} collectors" if hosts > 1 else "1 collector")
+            axes.plot(
+                counts,
+                rates,
+                style,
+                color="#555555",
+                lw=1,
+                label=f"{hosts} collectors" if hosts > 1 else "1 collector",
+            )
             axes.scatter(counts, rates, c=[colours[row["bottleneck"]] for row in chosen], s=28, zorder=3)
         axes.set(xscale="log", yscale="log", title=f"{trained} trained, {latency_s:g} s a turn")
         axes.grid(alpha=0.25)
@@ -354,7 +372,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a corner of the study, printed only")
     parser.add_argument("--calibrate", action="store_true", help="measure one point, and simulate it")
     parser.add_argument("--environments", type=int, default=8, help="of --calibrate")
-    parser.add_argument("--turn", type=float, default=0.2, help="seconds an environment's turn takes, of --calibrate")
+    parser.add_argument(
+        "--turn", type=float, default=0.2, help="seconds an environment's turn takes, of --calibrate"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="about how long --calibrate plays")
     arguments = parser.parse_args()
     if arguments.calibrate:
@@ -363,7 +383,9 @@ def main() -> None:
     counts = (8, 64) if arguments.quick else (8, 32, 128, 512, 2048, 10_000)
     rows = study(ASSUMED, counts, (1, 4) if arguments.quick else (1, 4, 16, 64))
     for trained, gbit, latency_s in (("adapters", 10, 0.3), ("adapters", 10, 3.0), ("everything", 10, 0.3)):
-        print(f"\n{trained} trained, {gbit} Gbit/s, {latency_s:g} s a turn, lag 1: turns a second, what holds it up\n")
+        print(
+            f"\n{trained} trained, {gbit} Gbit/s, {latency_s:g} s a turn, lag 1: turns a second, what holds it up\n"
+        )
         print(table(rows, latency_s=latency_s, trained=trained, gbit=gbit, lag=1))
     if not arguments.quick:
         write(rows)

@@ -41,9 +41,8 @@ class TwoHosts:
 
     def start(self, host: int, program: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start a program of this virtual environment."""
-        command = [str(Path(sys.executable).with_name(program)), *arguments]
         return subprocess.Popen(
-            ["ip", "netns", "exec", self.spaces[host], *command],
+            ["ip", "netns", "exec", self.spaces[host], program, *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**self.environment, **variables},
         )  # fmt: skip
 
@@ -60,7 +59,7 @@ class TwoHosts:
         with said.open("w") as file:
             done = subprocess.run(
                 [
-                    *("ip", "netns", "exec", self.spaces[host], str(Path(sys.executable).with_name("ray")), "start"),
+                    *("ip", "netns", "exec", self.spaces[host], "ray", "start"),
                     *(["--address", GCS] if host else role), "--node-ip-address", ADDRESSES[host],
                     "--num-cpus", str(cpus), "--object-store-memory", "80000000",
                 ],
@@ -100,8 +99,9 @@ def two_hosts() -> Iterator[TwoHosts]:
     name = f"vlmq{os.getpid()}"
     spaces = (f"{name}a", f"{name}b", f"{name}s")
     folder = Path(tempfile.mkdtemp(prefix="vq", dir="/tmp"))  # a socket's path is at most 107 characters
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {
-        **os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "OMP_NUM_THREADS": "1",
+        **os.environ, "PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "OMP_NUM_THREADS": "1",
         "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
     }  # fmt: skip
     hosts = TwoHosts(spaces, folder, environment)
@@ -112,7 +112,20 @@ def two_hosts() -> Iterator[TwoHosts]:
             ip("-n", spaces[2], "link", "add", "switch", "type", "bridge")
             for host, address in enumerate(ADDRESSES):
                 port, own = f"port{host}", spaces[host]
-                ip("link", "add", port, "netns", spaces[2], "type", "veth", "peer", "name", INTERFACE, "netns", own)
+                ip(
+                    "link",
+                    "add",
+                    port,
+                    "netns",
+                    spaces[2],
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    INTERFACE,
+                    "netns",
+                    own,
+                )
                 ip("-n", spaces[2], "link", "set", port, "master", "switch", "up")
                 ip("-n", own, "addr", "add", f"{address}/24", "dev", INTERFACE)
                 ip("-n", own, "link", "set", INTERFACE, "up")

@@ -77,7 +77,14 @@ def scaling(monkeypatch: pytest.MonkeyPatch) -> Any:
         (1, 0.3, 0.2, 0.1, 100, 1 / 0.6),  # alone: one after the other
         (8, 0.0, 0.2, 0.1, 100, 8 / 1.0),  # no latency: every batch is full, 8 replies in 0.2 + 0.8 s
         (8, 0.0, 0.2, 0.1, 4, 4 / 0.6),  # the same in batches of at most 4
-        (8, 0.3, 0.2, 0.0, 100, 8 / 0.5),  # a reply more costs nothing: min(N / (latency + generation), capacity)
+        (
+            8,
+            0.3,
+            0.2,
+            0.0,
+            100,
+            8 / 0.5,
+        ),  # a reply more costs nothing: min(N / (latency + generation), capacity)
         (64, 0.5, 0.0, 0.1, 1, 10.0),  # one at a time, and always somebody waits: the generator's capacity
     ],
 )
@@ -91,13 +98,13 @@ def test_simulated_collection_is_the_closed_form_where_there_is_one(
 
 
 @pytest.mark.parametrize("environments", [8, 48, 256])
-def test_no_simulated_run_exceeds_its_bound_and_lag_hides_what_is_shorter(scaling: Any, environments: int) -> None:
+def test_no_simulated_run_exceeds_its_bound_and_lag_hides_what_is_shorter(
+    scaling: Any, environments: int
+) -> None:
     assumed = scaling.Assumed(updates_s=2.0, rounds=40)
     base = scaling.Setting(environments, 4, 0.3, weights_mb=40.0, link_mb_s=1250.0, lag=0)
     played = scaling.shares(base, assumed)
-    rates = {
-        lag: scaling.rounds(dataclasses.replace(base, lag=lag), assumed, played)["turns_per_s"] for lag in (0, 1)
-    }
+    rates = {lag: scaling.rate(dataclasses.replace(base, lag=lag), assumed, played) for lag in (0, 1)}
     least_s = 0.15  # of a turn whose mean is 0.3 s
     assert rates[0] < rates[1] <= scaling.bound(environments, 4, least_s, assumed.generator)
     # A round by itself, 2 s of training after it, and with lag the longer of both, but for the first round.

@@ -25,7 +25,7 @@ CUT_S = 30.0
 UPDATES = 6
 SHORT = (
     *("--model.phases", "[{name: online, updates: 6, filter: always, online: 0.5}]"),
-    *("--data.online.every", "1", "--trainer.val_check_interval", "100"),
+    *("--data.online.every", "1", "--trainer.val_check_interval", "6"),
     *("--data.evaluation.episodes", "2", "--data.evaluation.final_episodes", "2"),
 )
 RAY = ("--data.collectors.backend", "ray", "--data.collectors.address", GCS)
@@ -82,7 +82,9 @@ def test_ray_spreads_collectors_over_both_hosts_and_waits_while_the_cable_is_pul
     said = _finished(running)
     check_same(run_dir, played, UPDATES)
     assert [len(pids) for pids in where] == [1, 1], "one collector on each host"
-    assert f"waiting for collector 2 of 2: its machine, {ADDRESSES[1]}, cannot be reached" in said.replace("1 of 2", "2 of 2")
+    assert f"waiting for collector 2 of 2: its machine, {ADDRESSES[1]}, cannot be reached" in said.replace(
+        "1 of 2", "2 of 2"
+    )
     assert "is replaced" not in said, "it waited for the very one that it had asked"
 
 
@@ -115,7 +117,9 @@ def test_environments_elsewhere_are_waited_for_while_the_cable_is_pulled(
     token.write_text("a line of our choice\n")
     wanted = ("--data.collect.episodes", "300")
     assert small.vlmq("collect", tmp_path / "run", *wanted, "--data.dataset", str(here)) == 0
-    server = hosts.start(1, "vlmq", "serve", "line/Walk-v0", "--host", ADDRESSES[1], "--token-file", str(token))
+    server = hosts.start(
+        1, "vlmq", "serve", "line/Walk-v0", "--host", ADDRESSES[1], "--token-file", str(token)
+    )
     assert server.stdout is not None
     assert server.stdout.readline().startswith(f"serving remote://{ADDRESSES[1]}:7777")
     url = f"remote://{ADDRESSES[1]}:7777/line/Walk-v0"

@@ -127,7 +127,10 @@ class RemoteWorker:
             if self._link is None:
                 raise WorkerDied(self._lost)
             try:
-                while not self._link.wait(min(deadline, time.monotonic() + LOOK_S)) and time.monotonic() < deadline:
+                while (
+                    not self._link.wait(min(deadline, time.monotonic() + LOOK_S))
+                    and time.monotonic() < deadline
+                ):
                     self.look()
                 message, png = self._read(deadline)
                 if message.get("n") == self._asked:

@@ -41,7 +41,11 @@ class Fleet:
     """
 
     def __init__(
-        self, start: Callable[[], Handle], count: int, *, share: Callable[[Weights], Any] = lambda weights: weights
+        self,
+        start: Callable[[], Handle],
+        count: int,
+        *,
+        share: Callable[[Weights], Any] = lambda weights: weights,
     ) -> None:
         self.count = count
         self._start, self._share = start, share
