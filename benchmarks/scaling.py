@@ -7,8 +7,8 @@
 A share of a round is simulated event by event: each environment works on its turn, then waits for a reply; the
 generator of its collector takes whoever waits, up to a largest batch, and answers them together. Rounds follow from the
 shares: weights go out over the trainer's link, one collector after the other, episodes come back over it, and a round
-is begun `lag` rounds before it is due. What holds a point up is whichever of environments, generation, link and training
-gains most turns a second by being twice as fast. What is assumed stands in `ASSUMED`, and is nobody's measurement.
+is begun `lag` rounds before it is due. What holds a point up is whichever of environments, generation, link and
+training brings most turns a second by being twice as fast. What is assumed stands in `ASSUMED`: nobody measured it.
 """
 
 from __future__ import annotations

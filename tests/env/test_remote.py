@@ -61,6 +61,21 @@ def pool(server: Server, trouble: str) -> Iterator[Pool]:
         yield made
 
 
+def test_a_server_out_of_reach_is_named_once_and_so_is_its_return(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(WALK) as server:
+        address = address_of(at(server, WALK))
+        address.look(0.0, 5.0)
+    address.look(0.0, 5.0)
+    address.look(0.0, 5.0)
+    with serving(WALK, port=address.port):
+        address.look(0.0, 5.0)
+        address.look(60.0, 5.0)  # too soon to be looked for again
+    assert [record.getMessage() for record in caplog.records] == [
+        f"waiting for the environment server {address}: it cannot be reached (Connection refused)",
+        f"waiting for the environment server {address}: it can be reached again",
+    ]
+
+
 def gone(pid: int) -> bool:
     """No such process, or only its remains."""
     try:

@@ -101,8 +101,10 @@ def two_hosts() -> Iterator[TwoHosts]:
     folder = Path(tempfile.mkdtemp(prefix="vq", dir="/tmp"))  # a socket's path is at most 107 characters
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {
-        **os.environ, "PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "OMP_NUM_THREADS": "1",
-        "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0",
+        **os.environ, "PATH": path, "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # Ray's own 15 starves them where other work keeps the processors busy
     }  # fmt: skip
     hosts = TwoHosts(spaces, folder, environment)
     try:

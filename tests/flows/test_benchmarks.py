@@ -1,4 +1,4 @@
-"""The benchmarks that stand beside peers run, each one's smallest form to its ratios; what is simulated keeps its bounds."""
+"""The benchmarks that stand beside peers run to their ratios; what is simulated keeps its bounds."""
 
 from __future__ import annotations
 

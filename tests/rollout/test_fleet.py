@@ -110,6 +110,38 @@ def test_collectors_that_keep_ending_end_the_run_with_a_sentence() -> None:
         _finished(fleet, 0)
 
 
+class CutOff(FakeHandle):
+    """A fixture: a collector whose machine is out of reach until it has been looked for three times."""
+
+    def __init__(self) -> None:
+        super().__init__([], False)
+        self.looks = 0
+        self.answer: Future[Any] = Future()
+
+    def ask(self, what: str, *arguments: Any) -> Future[Any]:
+        return self.answer
+
+    def trouble(self) -> str:
+        self.looks += 1
+        if self.looks == 3:
+            self.answer.set_result(True)
+        return "its machine, far away, cannot be reached"
+
+
+def test_a_collector_that_cannot_be_reached_is_named_once_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vlmq.rollout.fleet._LOOK_S", 0.01)
+    cut_off = CutOff()
+    fleet = Fleet(lambda: cut_off, 1)
+    assert fleet.asynchronous
+    assert [record.getMessage().split(", for ")[0] for record in caplog.records] == [
+        "waiting for collector 1 of 1: its machine, far away, cannot be reached",
+        "collector 1 of 1 has answered",
+    ]
+    assert not cut_off.killed
+
+
 def test_what_was_dropped_may_be_begun_anew_and_closing_ends_every_collector() -> None:
     fakes = Fakes()
     fleet = Fleet(fakes.start, 2)

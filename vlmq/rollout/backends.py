@@ -24,6 +24,7 @@ from vlmq.env.worker import watch
 from vlmq.rollout.host import Host, Recipe, Weights
 
 _KNOCK_S = 3.0
+_CALL_S = 60.0
 _START_S = 30.0
 """How long an actor may take to start before that is worth a word."""
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class RayHandle(Handle):
         # packed, Ray's default, would put them all on the machine of the trainer
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
         self._ray = ray
-        self._begun = time.monotonic()
+        self._begun = self._called = time.monotonic()
         self._actor: Any = ray.remote(_RayHost).options(**options).remote(recipe)
         self._place = self.ask("place")
 
@@ -160,7 +161,12 @@ class RayHandle(Handle):
         try:
             socket.create_connection((host, port), _KNOCK_S).close()
         except OSError as error:
+            self._called = 0.0
             return f"its machine, {host}, cannot be reached ({error.strerror or error})"
+        if time.monotonic() - self._called > _CALL_S:
+            # where a cut has broken the connection, Ray waits minutes for the answer to a call, unless there is another
+            self._called = time.monotonic()
+            self.ask("place")
         return ""
 
     def _settle(self, answer: Future[Any], said: Future[Any]) -> None:
@@ -218,8 +224,8 @@ def join_ray(address: str | None, *, cpus: float, gpus: float) -> None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except ray.exceptions.AuthenticationError as error:
             raise UserError(
-                f"the Ray cluster at data.collectors.address {address} asks for another token; set RAY_AUTH_MODE=token and "
-                "RAY_AUTH_TOKEN to its own, here and for `ray start` on every machine."
+                f"the Ray cluster at data.collectors.address {address} asks for another token; set "
+                "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to its own, here and for `ray start` on every machine."
             ) from error
         except (OSError, ValueError, RuntimeError) as error:
             said = " ".join(str(error).split())[:200]
