@@ -1,6 +1,7 @@
 """Turns a second of sixteen environments under one small model: our player against three ways of calling `generate`.
 
     python benchmarks/rollout.py [--rounds 7] [--seconds 5] [--grid] [--quick]
+    python benchmarks/rollout.py --turns 20 [--quick]
 
 The environment computes nothing (`null_env.py`) and shows another picture and text at every turn, so what is timed is
 encoding, generation and what is around them. Everybody has the same weights, replies greedily with exactly `--tokens`
@@ -17,10 +18,13 @@ token for token.
 A peer stands at one point, `BEST`, of its grid of attention implementations; `--grid` times them all. On a busy machine
 they could not be told apart: run it on a quiet one, and set `BEST` to what it says, before a figure is quoted.
 
-The second part plays episodes of twenty turns with the whole history in the context. Our player keeps NO key-value
-cache from one turn to the next: each turn's prompt is its earlier turns and replies, encoded again and run through the
-model again, and so are the peers' (which tokenise the text of a reply anew, and may find fewer tokens in it). What our
-player does not do again is to tokenise and to process earlier pictures.
+The second part plays episodes of twenty turns with the whole history in the context. The peers read each prompt from
+its beginning, encoded anew (they tokenise the text of a reply, and may find fewer tokens in it). Our player goes on
+from the keys and values that it kept of the turn before (`model.reuse_gb`).
+
+`--turns N` shows what that brings: our player on episodes of so many turns, all of them in the context, with and
+without what it keeps, after every reply of the first episodes was found the same. Shorter episodes tell from where on
+it pays.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 from vlmq.rollout.collector import Player
 from vlmq.rollout.policies import Context, ModelPolicy, Reply
+from vlmq.rollout.reading import REUSE_GB
 
 NUM_ENVS = 16
 GRID = ("sdpa", "eager")
@@ -76,9 +81,17 @@ class Counted:
 class Ours:
     """Our player."""
 
-    def __init__(self, arguments: argparse.Namespace, encoder: Encoder, turns: int, history: bool) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        encoder: Encoder,
+        turns: int,
+        history: bool,
+        reuse_gb: float = REUSE_GB,
+    ) -> None:
         sampling = Sampling(arguments.tokens, 0.0, NO_END, encoder.pad_id, encoder.banned_ids)
-        self._policy = ModelPolicy(load_backbone(arguments.model).eval(), encoder, sampling, seed=1)
+        backbone = load_backbone(arguments.model).eval()
+        self._policy = ModelPolicy(backbone, encoder, sampling, seed=1, reuse_gb=reuse_gb)
         self._encoder, self._tokens, self._turns = encoder, arguments.tokens, turns
         self._history = History("all" if history else "none")
         self.said: dict[tuple[int, int], list[int]] = {}
@@ -221,6 +234,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each contestant each round")
     parser.add_argument("--tokens", type=int, default=10, help="of a reply")
     parser.add_argument("--long", type=int, default=20, help="turns of the second part's episodes")
+    parser.add_argument("--turns", type=int, help="of episodes that are played with and without reuse")
     parser.add_argument("--grid", action="store_true", help="time the peers' grid and nothing else")
     parser.add_argument("--quick", action="store_true", help="two short rounds, shorter episodes")
     arguments = parser.parse_args()
@@ -232,6 +246,9 @@ def main() -> None:
     encoder = Encoder.load(locate(arguments.model))
     if arguments.grid:
         grid(arguments, encoder)
+        return
+    if arguments.turns:
+        print("\n" + reuse(arguments, encoder))
         return
     lines = part("one turn in the context", arguments, encoder, 10, history=False)
     lines += part(f"{arguments.long} turns in the context", arguments, encoder, arguments.long, history=True)
@@ -261,6 +278,30 @@ def part(name: str, arguments: argparse.Namespace, encoder: Encoder, turns: int,
     )
     print(table(rates, "turns/s"))
     return [f"{name}: turns/s, ours over {way}: {ratio(rates, 'ours', way)}" for way in ways]
+
+
+def reuse(arguments: argparse.Namespace, encoder: Encoder) -> str:
+    """The line with the ratio of our player that goes on from what it has read, over the one that begins anew."""
+    turns = arguments.turns
+    players = {
+        name: Ours(arguments, encoder, turns, True, gb)
+        for name, gb in {"reuse": REUSE_GB, "anew": 0.0}.items()
+    }
+    least = NUM_ENVS * turns
+    for player in players.values():
+        player.play(least, 0.0)
+    one, other = (player.said for player in players.values())
+    differ = [place for place in other if one[place] != other[place]]
+    if len(one) != least or one.keys() != other.keys() or differ:
+        raise SystemExit(f"{len(differ)} of {len(one)} replies differ with and without reuse")
+    print(f"the same {len(one)} replies with and without reuse, {turns} turns an episode", flush=True)
+    rates = alternate(
+        {name: lambda _, p=p: p.play(least, arguments.seconds) for name, p in players.items()},
+        arguments.rounds,
+        "turns/s",
+    )
+    print(table(rates, "turns/s"))
+    return f"{turns} turns in the context: turns/s, reuse over anew: {ratio(rates, 'reuse', 'anew')}"
 
 
 def compare(

@@ -32,6 +32,11 @@ def looks_ahead(model_type: str) -> bool:
     return model_type in _AHEAD
 
 
+def reusable(model_type: str) -> bool:
+    """Whether what a model keeps of a prompt stays good for a longer one that begins with it; see `reuse`."""
+    return not looks_ahead(model_type) and model_type not in _ACROSS and adapter_for(model_type) is None
+
+
 def check_packable(model_type: str) -> None:
     """Refuse several sequences in a row where they would see one another.
 

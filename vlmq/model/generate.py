@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vlmq import counter
 from vlmq.model.backbone import Backbone
+from vlmq.model.reuse import Before, Read
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,6 @@ class Sampled(NamedTuple):
     worth: NDArray[np.float32]
 
 
-@torch.no_grad()
 def sample_replies(
     backbone: Backbone,
     inputs: dict[str, Tensor],
@@ -92,13 +92,29 @@ def sample_replies(
     guide: Guide | None = None,
     anyone: Callable[[bool], bool] = bool,
 ) -> Sampled:
-    """Draw one reply for each row.
+    """Draw one reply for each row; the arguments are those of `sample_after`, with nothing read before."""
+    return sample_after(backbone, inputs, noise_keys, sampling, None, guide=guide, anyone=anyone)[0]
+
+
+@torch.no_grad()
+def sample_after(
+    backbone: Backbone,
+    inputs: dict[str, Tensor],
+    noise_keys: NDArray[np.int64],
+    sampling: Sampling,
+    before: Before | None,
+    *,
+    guide: Guide | None = None,
+    anyone: Callable[[bool], bool] = bool,
+) -> tuple[Sampled, Read]:
+    """Draw one reply for each row, to a prompt whose beginning may have been read; gives what is read then, too.
 
     Args:
         backbone: trunk and language head.
-        inputs: left-padded batch of R prompts.
+        inputs: left-padded batch of what is left to read of R prompts: one token at least.
         noise_keys: (R, K) counters that name each row's noise.
         sampling: how to draw.
+        before: what was read before.
         guide: the critic, where it shall have a say or judge the replies.
         anyone: whether the flag is set on any process; makes sharded ranks run the same number of forwards.
     """
@@ -113,8 +129,13 @@ def sample_replies(
     worth = torch.zeros(rows, device=device)
     alive = torch.ones(rows, dtype=torch.bool, device=device)
     positions = backbone.positions(inputs)
-    step = {**inputs, "position_ids": positions}
     cache = None
+    if before is not None:
+        # A position is a count, or begins with one, whatever stands before it.
+        positions = positions + before.position[:, None]
+        cache, mask = before.cache, torch.cat([before.mask, mask], -1)
+    read = positions
+    step = {**inputs, "attention_mask": mask, "position_ids": positions}
     # A token that only stands for pictures may have no row in the language head.
     spoken = [token for token in sampling.banned_ids if token < backbone.vocabulary]
     banned = torch.tensor(spoken, dtype=torch.long, device=device)
@@ -139,11 +160,12 @@ def sample_replies(
         step = {"input_ids": ids[:, index : index + 1], "attention_mask": mask, "position_ids": positions}
     counts = lengths.tolist()
     all_ids, all_probs = ids.int().cpu().numpy(), log_probs.cpu().numpy()
-    return Sampled(
+    sampled = Sampled(
         [all_ids[row, :count].copy() for row, count in enumerate(counts)],
         [all_probs[row, :count].copy() for row, count in enumerate(counts)],
         worth.cpu().numpy(),
     )
+    return sampled, Read(cache, inputs["attention_mask"], read, before)
 
 
 def _draw(log_probs: Tensor, uniform: Tensor, temperature: float) -> Tensor:

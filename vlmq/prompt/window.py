@@ -54,6 +54,10 @@ class History:
         """Whether the picture of turn `seen` is in the context of turn `turn`."""
         return self.pictures == "all" or turn - seen <= self.pictures
 
+    def grows(self, turn: int) -> bool:
+        """Whether the context of the next turn begins where that of `turn` does, up to a picture that is left out."""
+        return self.start(turn + 1) == self.start(turn)
+
     def context(self, observations: Sequence[Observation], turn: int, first: int = 0) -> list[Observation]:
         """What stands in the context of a turn, from the window's start to the turn itself.
 

@@ -125,6 +125,7 @@ class Actor(TensorDictModuleBase):
             for i in range(start, turn + 1)
         ]
         context.replies = memory.replies[start:turn]
+        context.slot, context.grows = slot, self._history.grows(turn)
         return context
 
 

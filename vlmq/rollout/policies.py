@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from vlmq import counter
 from vlmq.api import DataError
-from vlmq.data.batch import context_row
 from vlmq.model.backbone import Backbone
-from vlmq.model.generate import Guide, Sampling, sample_replies
+from vlmq.model.generate import Guide, Sampling
 from vlmq.prompt.encode import Encoder, Segment
 from vlmq.prompt.parse import Parsed, format_reply, parse_agent
 from vlmq.rollout.corrupt import corrupt
+from vlmq.rollout.reading import REUSE_GB, Asked, Reader
 
 _SAMPLING = counter.purpose("sampling")
 _CHOICE = counter.purpose("scripted choice")
@@ -35,6 +35,8 @@ class Context:
         replies: ids of the replies between them.
         random_action: one legal action drawn at random; None where the environment lists none.
         expert_action: what the environment's expert would do; None where it has none.
+        slot: of the environment; negative where what is read for it need not be found again.
+        grows: whether the context of the slot's next turn begins as this one does.
     """
 
     episode: int
@@ -43,6 +45,8 @@ class Context:
     replies: list[NDArray[np.int32]] = field(default_factory=list)
     random_action: str | None = None
     expert_action: str | None = None
+    slot: int = -1
+    grows: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,7 @@ class ModelPolicy:
         best_of: replies drawn for each context, of which the one that the guide finds worth most is given.
         anyone: see `sample_replies`. A process with nothing to sample while another samples runs the model
             too, on one context whose reply is dropped.
+        reuse_gb: memory for what is kept of the contexts read, for the turns that follow; see `Reader`.
     """
 
     reads_context = True
@@ -93,10 +98,12 @@ class ModelPolicy:
         guide: Guide | None = None,
         best_of: int = 1,
         anyone: Callable[[bool], bool] = bool,
+        reuse_gb: float = REUSE_GB,
     ) -> None:
         assert best_of == 1 or guide is not None, "the best of several replies needs a judge"
         self._guide, self._best_of = guide, best_of
-        self._backbone, self._encoder, self._sampling = backbone, encoder, sampling
+        self._encoder, self._sampling = encoder, sampling
+        self.reader = Reader(backbone, encoder, reuse_gb)
         self._seed, self._explore, self._anyone = seed, explore, anyone
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
@@ -111,21 +118,13 @@ class ModelPolicy:
 
     def _sample(self, contexts: list[Context]) -> list[Reply]:
         several = [context for context in contexts for _ in range(self._best_of)]
-        rows = [context_row(context.segments, context.replies) for context in several]
-        device = next(self._backbone.parameters()).device
-        inputs = {name: value.to(device) for name, value in self._encoder.collate(rows, left=True).items()}
         noise = np.array([[self._seed, _SAMPLING, context.episode, context.turn] for context in several])
         if self._best_of > 1:
             noise = np.column_stack([noise, np.tile(np.arange(self._best_of), len(contexts))])
-        was_training = self._backbone.training
-        self._backbone.eval()
-        try:
-            ids, logprobs, worth = sample_replies(
-                self._backbone, inputs, noise, self._sampling, guide=self._guide, anyone=self._anyone
-            )
-        finally:
-            self._backbone.train(was_training)
-        best = worth.reshape(-1, self._best_of).argmax(1) + self._best_of * np.arange(len(contexts))
+        asked = [Asked(c.segments, c.replies, c.slot, c.grows and c.slot >= 0) for c in contexts]
+        (ids, logprobs, _), best = self.reader.sample(
+            asked, noise, self._sampling, guide=self._guide, best_of=self._best_of, anyone=self._anyone
+        )
         return [Reply(ids[i], logprobs[i], "model") for i in best]
 
     def _exploration(self, context: Context) -> Reply | None:

@@ -82,7 +82,9 @@ def _maker(
 ) -> Callable[[Backbone, Encoder], ModelPolicy]:
     encoder = learner.encoder
     sampling = Sampling(learner.max_reply, temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids)
-    return partial(ModelPolicy, sampling=sampling, **options)
+    # Sharded processes run the same forwards, pictures included, whatever each of them has read.
+    reuse_gb = 0.0 if learner.device_mesh is not None else learner.reuse_gb
+    return partial(ModelPolicy, sampling=sampling, reuse_gb=reuse_gb, **options)
 
 
 def _guide(learner: VlmqModule, q_shift: float) -> Guide:

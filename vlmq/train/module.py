@@ -40,6 +40,7 @@ from vlmq.prompt.window import History, Pictures, Turns
 from vlmq.report.plots import Point
 from vlmq.report.results import Row
 from vlmq.rollout import sync
+from vlmq.rollout.reading import REUSE_GB
 from vlmq.train import acting, branch, build, checks, diagnostics, evaluate, objective, optimizers, terms
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
@@ -68,6 +69,8 @@ class VlmqModule(L.LightningModule):
         history: earlier turns in the context, their texts and the replies: none, a number, or all.
         history_pictures: earlier turns whose pictures are in it too: a number, or all of them.
         max_reply: longest reply in tokens, end token included.
+        reuse_gb: memory, in GB and for each process that plays, for what acting has read and need not read again at the
+            next turn, whose context begins with it; 0 reads every context from its beginning. It takes a history.
         critic: size of the critic.
         critic_weight: weight of the critic's loss. Squared errors are small in units of the return range: with a larger
             weight (200 in the quickstart) the trunk is quicker to see what decides the outcome, but slower to learn
@@ -109,6 +112,7 @@ class VlmqModule(L.LightningModule):
         history: Turns = "none",
         history_pictures: Pictures = "all",
         max_reply: int = 32,
+        reuse_gb: float = REUSE_GB,
         critic: CriticConfig = CriticConfig(),
         critic_weight: float = 20.0,
         kl_weight: float = 0.0,
@@ -156,6 +160,9 @@ class VlmqModule(L.LightningModule):
             raise UserError(
                 "model.kl_weight keeps the policy near its start; weights: random start from nothing."
             )
+        if reuse_gb < 0.0:
+            raise UserError(f"model.reuse_gb is {reuse_gb}; give a size in GB, 0 to keep nothing.")
+        self.reuse_gb = reuse_gb
         self.critic_weight, self.kl_weight, self.clip, self.tau = critic_weight, kl_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate
         self.optimizer, self.weight_decay, self.warmup_updates = optimizer, weight_decay, warmup_updates

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmq.api import Observation
-from vlmq.data.batch import context_row
 from vlmq.model.attention import looks_ahead
 from vlmq.model.backbone import family, locate, merge_adapters
-from vlmq.model.generate import Sampling, sample_replies
+from vlmq.model.generate import Sampling
 from vlmq.prompt.parse import ParseError, parse_agent
 from vlmq.prompt.window import History
+from vlmq.rollout.reading import REUSE_GB, Asked, Reader
 from vlmq.train import build, checkpoint
 
 
@@ -65,6 +65,7 @@ class Agent:
         }
         self.model.load_state_dict(weights, strict=False)
         self.model.to(device).eval()
+        self._reader = Reader(self.model.backbone, self.encoder, REUSE_GB)
         self.reply = ""
         self.reset()
 
@@ -72,6 +73,7 @@ class Agent:
         """Forget the episode so far."""
         self._observations: list[Observation] = []
         self._replies: list[NDArray[np.int32]] = []
+        self._reader.kept.forget([0])
 
     def act(
         self, image: NDArray[np.uint8] | None, text: str, *, temperature: float = 0.0, seed: int = 0
@@ -93,14 +95,13 @@ class Agent:
         turn = len(self._observations)
         self._observations.append(Observation(text, image))
         segments = self.encoder.prompts(self.history.context(self._observations, turn))
-        row = context_row(segments, self._replies[self.history.start(turn) :])
+        replies = self._replies[self.history.start(turn) :]
         encoder = self.encoder
         sampling = Sampling(
             self.settings["max_reply"], temperature, encoder.end_id, encoder.pad_id, encoder.banned_ids
         )
-        device = next(self.model.parameters()).device
-        inputs = {name: value.to(device) for name, value in encoder.collate([row], left=True).items()}
-        ids, log_probs, _ = sample_replies(self.model.backbone, inputs, np.array([[seed, turn]]), sampling)
+        asked = Asked(segments, replies, 0, self.history.grows(turn))
+        (ids, log_probs, _), _ = self._reader.sample([asked], np.array([[seed, turn]]), sampling)
         self._replies.append(ids[0])
         self.reply = encoder.decode(ids[0])
         found = parse_agent(self.reply, encoder.reply_format)
