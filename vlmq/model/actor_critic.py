@@ -138,7 +138,11 @@ class ActorCritic(nn.Module):
 
     def given(self) -> set[str]:
         """Names in the state that come from the backbone as it was loaded: frozen weights, the reference's, copies."""
-        kept = {f"backbone.{name}" for name, p in self.backbone.named_parameters() if not p.requires_grad}
+        named = self.backbone.named_parameters(
+            remove_duplicate=False
+        )  # a head may be the embeddings' own table
+        kept = {f"backbone.{name}" for name, p in named if not p.requires_grad}
+        kept |= {f"backbone.{name}" for name in self.backbone.quantised()}
         copies = {f"{head}.{copy}" for head in ("critic", "target_critic") for copy in COPIES}
         return kept | {n for n in self.state_dict() if n.startswith("reference.") or n in copies}
 

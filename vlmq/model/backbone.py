@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConf
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from vlmq.api import ModelError, adapter_for
-from vlmq.model import attention, rotary, vision
+from vlmq.model import attention, quantize, rotary, vision
 
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder")
 """What families call their vision towers."""
@@ -36,12 +36,15 @@ class LoraSettings:
         dropout: on the adapters' input.
         target_modules: a regular expression over module names; the language model's linear layers by default,
             never the vision tower's, which often carry the same names.
+        quantize: hold the frozen language model in `4bit` (NF4) or `8bit`; null for the trunk's own precision. It takes
+            the extra `quantized`.
     """
 
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
     target_modules: str = _LANGUAGE_LINEARS
+    quantize: quantize.Bits | None = None
 
 
 class Backbone(nn.Module):
@@ -138,6 +141,10 @@ class Backbone(nn.Module):
             logits: Tensor = self.model(**inputs, **({"logits_to_keep": positions} if chooses else {})).logits
         self._forget_positions()
         return (logits if chooses else logits[:, positions]).float().log_softmax(-1)
+
+    def quantised(self) -> set[str]:
+        """Names in the state that belong to layers in 4 or 8 bits."""
+        return quantize.states(self)
 
     def _forget_positions(self) -> None:
         """Some families keep the positions of one call for the next."""
@@ -241,7 +248,20 @@ def load_backbone(
             f"'{name}' is a {kind} model, whose code comes with it and was not run; if you have read and trust it, set "
             "model.trust_remote_code true."
         )
+    bits = None if lora is None else lora.quantize
+    if bits is not None and (adapter is not None or weights == "random"):
+        why = (
+            "are loaded by an adapter, which does not quantise"
+            if adapter is not None
+            else "drawn anew learn nothing"
+        )
+        who = f"{kind} models" if adapter is not None else "frozen weights"
+        raise ModelError(f"model.lora.quantize is {bits}, but {who} {why}; leave it out.")
     try:
+        if bits is not None:
+            options["quantization_config"] = quantize.config_for(
+                source, bits, dtype=options["dtype"], trust_remote_code=trust_remote_code
+            )
         if adapter is not None:
             model = adapter.load_model(source, dtype=dtype, random_weights=weights == "random")
         elif weights == "random":

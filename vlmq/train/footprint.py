@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmq.data.batch import Batch
-from vlmq.model import vision
+from vlmq.model import quantize, vision
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.backbone import VISION_NAMES
 from vlmq.train import build
@@ -42,8 +42,11 @@ def of_model(settings: dict[str, Any], *, kl_weight: float, optimizer: str) -> l
         kl_weight: above 0 the starting weights are kept, but for adapters.
         optimizer: its name.
     """
+    lora = settings["lora"]
+    bits = None if lora is None else lora.get("quantize")
+    plain = {**settings, "weights": "random", "lora": None if lora is None else {**lora, "quantize": None}}
     with torch.device("meta"):
-        model = build.actor_critic({**settings, "weights": "random"})
+        model = build.actor_critic(plain)
     every = dict(model.backbone.named_parameters())
     low_rank = {name: p for name, p in every.items() if "lora_" in name}
     base = [p for name, p in every.items() if name not in low_rank]
@@ -51,8 +54,15 @@ def of_model(settings: dict[str, Any], *, kl_weight: float, optimizer: str) -> l
     heads = list(model.critic.parameters())
     one_number = {id(p) for p in inner_matrices(model.backbone)} if optimizer == "muon" else set()
     state = sum(size_of([p]) * (1 if id(p) in one_number else 2) for p in [*trained, *heads])
+    weights, note = size_of(base), f"{_count(base)} parameters, {settings['dtype']}"
+    if bits is not None:
+        now, then = quantize.size(model.backbone.model, bits)
+        weights, note = (
+            weights - now + then,
+            f"{note}; {shown(then)} of it in {bits}, instead of {shown(now)}",
+        )
     needs = [
-        Need("weights", size_of(base), f"{_count(base)} parameters, {settings['dtype']}"),
+        Need("weights", weights, note),
         Need("adapters", size_of(list(low_rank.values())), f"{_count(list(low_rank.values()))} parameters"),
         Need(
             "gradients", size_of([*trained, *heads]), f"of the {_count([*trained, *heads])} that are trained"
@@ -61,7 +71,7 @@ def of_model(settings: dict[str, Any], *, kl_weight: float, optimizer: str) -> l
         Need("critic heads", size_of(heads), f"{settings['critic']['members']} of them"),
         Need("their Polyak copy", size_of(heads), ""),
     ]
-    if kl_weight and settings["lora"] is None:
+    if kl_weight and lora is None:
         needs.append(Need("reference", size_of(base), "the starting weights, for model.kl_weight"))
     return [need for need in needs if need.size]
 

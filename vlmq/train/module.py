@@ -202,6 +202,11 @@ class VlmqModule(L.LightningModule):
         if self.kl_weight:
             self.actor_critic.keep_reference()
         if self.device_mesh is not None:
+            if self.actor_critic.backbone.quantised():
+                raise UserError(
+                    "model.lora.quantize packs weights into bytes, which are not sharded; use trainer.strategy ddp, or "
+                    "leave it out."
+                )
             from vlmq.train.strategy import shard
 
             shard(self.actor_critic, self.device_mesh.device_type)

@@ -115,7 +115,7 @@ class Agent:
 
         Its own `generate` then replies greedily as `act` does: the same end token, length and banned tokens.
         """
-        model, encoder = self.model.backbone.model, self.encoder
+        model, encoder = self._unquantised(), self.encoder
         merge_adapters(model)
         model.generation_config = type(model.generation_config)(
             max_new_tokens=self.settings["max_reply"],
@@ -126,6 +126,16 @@ class Agent:
         )
         model.save_pretrained(folder)
         self.encoder.save(folder, locate(self.settings["backbone"]))
+
+    def _unquantised(self) -> Any:
+        """The model, its base in its own precision: adapters are not merged into weights of 4 or 8 bits."""
+        backbone, lora = self.model.backbone, self.settings["lora"]
+        if lora is None or lora.get("quantize") is None:
+            return backbone.model
+        trained = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+        whole = build.backbone({**self.settings, "lora": {**lora, "quantize": None}})
+        whole.load_state_dict(trained, strict=False)
+        return whole.model
 
 
 def load(run: str | Path, checkpoint_name: str = "last", *, device: str = "cpu") -> Agent:

@@ -51,6 +51,8 @@ def card(agent: Agent) -> str:
     rows = [Row(**row) for row in agent.rows]
     lora = settings["lora"]
     how = "all weights" if lora is None else f"adapters of rank {lora['rank']}, merged here"
+    if lora is not None and lora.get("quantize"):
+        how += f"; they were trained on the language model in {lora['quantize']}, and merged into its own precision"
     return _CARD.format(
         base=base,
         named=named,
