@@ -10,7 +10,7 @@ import torch
 from small_run import SmallRun, write_config
 
 from vlmq.model.backbone import LoraSettings, load_backbone, merge_adapters
-from vlmq.train.agent import load
+from vlmq.trained.agent import load
 
 _QUANTISED = ("--model.lora.rank", "4", "--model.lora.quantize", "4bit", "--model.learning_rate", "3.0e-2")
 

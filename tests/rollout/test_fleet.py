@@ -88,7 +88,9 @@ def test_weights_are_put_in_one_place_and_travel_once_a_version() -> None:
     fleet = Fleet(fakes.start, 2, share=share)
     for number, version in enumerate([0, 0, 7, 7]):
         fleet.begin(number, _order([2 * number, 2 * number + 1], version), NOTHING)
-    assert [weights for _, weights in fakes.asked] == ["piece 1"] * 2 + [None] * 2 + ["piece 2"] * 2 + [None] * 2
+    assert [weights for _, weights in fakes.asked] == ["piece 1"] * 2 + [None] * 2 + ["piece 2"] * 2 + [
+        None
+    ] * 2
     assert len(put) == 2, "for two collectors"
 
 
