@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from small_run import SmallRun
 
 from vlmq.cli import main
 from vlmq.data.store import EpisodeStore
+from vlmq.report.results import read_results, write_results
 from vlmq.train import cli as heavy
 from vlmq.trained import fqe
 from vlmq.trained.agent import load
@@ -210,9 +212,12 @@ DONE_HERE = [
 def here(small: SmallRun, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a reader stands who has followed the pages: the runs that they name are below it."""
     folder = tmp_path_factory.mktemp("reader")
-    for name in RUNS:
-        shutil.copytree(trained, folder / "runs" / name)
-        shutil.copytree(small.folder / "dataset", folder / "runs" / name / "dataset")
+    for seed, name in enumerate(RUNS):
+        run = folder / "runs" / name
+        shutil.copytree(trained, run)
+        shutil.copytree(small.folder / "dataset", run / "dataset")
+        rows = [replace(row, seed=seed) for row in read_results(run / "results.json")]
+        write_results(run / "results.json", rows)
     return folder
 
 
