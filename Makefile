@@ -27,8 +27,9 @@ PACKAGES ?= $(patsubst %/pyproject.toml,%,$(sort $(wildcard envs/*/pyproject.tom
 editable = $(foreach package,$(1),--editable ./$(package))
 projects = $(foreach package,$(1),$(package)/pyproject.toml)
 
-# One thread a process: two processes of many threads each slow one another down by an order of magnitude.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# One thread a process: two processes of many threads each slow one another down by an order of magnitude. In the
+# order of the files: xdist's own puts those of few tests last, and these are the long ones that one process ends with.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart setup test test-all lint docs clean

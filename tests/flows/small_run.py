@@ -42,13 +42,14 @@ model:
     - {{name: afsft_online, updates: 8, priority: 0.25, online: 0.5}}
 data:
   env: line/Walk-v0
-  env_args: {{variation: false}}
+  env_args: {{variation: false, turns: 6}}
   num_envs: 4
   batch_size: 8
   dataset: {dataset}
   collect: {{policy: random, episodes: 24, corruption: 0.3}}
   online: {{episodes: 4, every: 2, explore: 0.2}}
-  evaluation: {{episodes: 4, final_episodes: 6}}
+  # As many as there are environments: a fifth episode would be played alone.
+  evaluation: {{episodes: 4, final_episodes: 4}}
 """
 _TIMES = ("seconds/", "tokens_per_second")
 PHASES = {"warmup": 4, "sft": 4, "afsft_offline": 4, "afsft_online": 8}

@@ -34,7 +34,7 @@ data:
   fragment_turns: null
   dataset: {dataset}
   collect: {{policy: random, episodes: 8}}
-  evaluation: {{episodes: 2, final_episodes: 4}}
+  evaluation: {{episodes: 2, final_episodes: 3}}
 """
 
 
@@ -102,7 +102,7 @@ def test_the_agent_reaches_the_success_that_validate_reports(small: SmallRun, tm
     assert small.vlmq("fit", run_dir, "--trainer.max_steps", "4") == 0
     assert small.vlmq("validate", run_dir, "--ckpt_path", "last") == 0
     row = read_results(run_dir / "validate.json")[0]
-    agent, env = load(run_dir), make("line/Walk-v0", variation=False)
+    agent, env = load(run_dir), make("line/Walk-v0", variation=False, turns=6)
     seed_of = episode_seed(1, "evaluation 0")
     returns, turns, valid = [], 0, 0
     for index in range(row.episodes):

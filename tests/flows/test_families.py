@@ -19,6 +19,10 @@ from vlmq.prompt.encode import Encoder
 from vlmq.report.results import read_results
 from vlmq.train.checks import check_own_forward
 
+_PHASES = (
+    "--model.phases",
+    "[{name: warmup, updates: 4, filter: always}, {name: afsft_online, updates: 4, online: 0.5}]",
+)
 _ADAPTERS = ("--model.lora.rank", "4", "--model.freeze_vision", "true")
 
 
@@ -43,7 +47,7 @@ def test_a_family_learns_acts_and_is_exported(
     (source / "video_preprocessor_config.json").write_text('{"fps": 2}')
     run_dir = tmp_path / "run"
     own = "--model.backbone", str(source), "--data.dataset", str(tmp_path / "dataset"), *options
-    assert small.vlmq("fit", run_dir, *own) == 0
+    assert small.vlmq("fit", run_dir, *own, *_PHASES) == 0
     assert [row.name for row in read_results(run_dir / "results.json")][-1] == "afsft_online"
     losses = [line["train/actor_loss"] for line in logged(run_dir).values()]
     assert losses[-1] < losses[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vlmq.data.store import EpisodeStore
+from vlmq.report.results import read_results
 
 UPDATES = 20
 CONFIG = """
@@ -67,14 +69,18 @@ def one(config: Path) -> Path:
 def fit(config: Path, name: str, *options: str) -> Path:
     """Run `vlmq fit` as a person would; gives the run's folder."""
     run_dir = config.parent / name
+    vlmq("fit", config, run_dir, *options)
+    return run_dir
+
+
+def vlmq(verb: str, config: Path, run_dir: Path, *options: str) -> None:
     command = [
-        str(Path(sys.executable).with_name("vlmq")), "fit", "--config", str(config),
+        str(Path(sys.executable).with_name("vlmq")), verb, "--config", str(config),
         "--trainer.default_root_dir", str(run_dir), *options,
     ]  # fmt: skip
     # The limit only ends a deadlock.
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
-    return run_dir
 
 
 def logged(run_dir: Path) -> list[dict[str, float]]:
@@ -110,6 +116,28 @@ def assert_same_run(run_dir: Path, one: Path) -> None:
 
 def test_ddp_gives_the_losses_and_episodes_of_one_process(config: Path, one: Path) -> None:
     assert_same_run(fit(config, "ddp", *DDP), one)
+
+
+@pytest.mark.slow
+def test_validate_shares_the_very_episodes_of_one_process_out(config: Path, one: Path) -> None:
+    policies = (
+        "--data.evaluation.policies",
+        "[model,random,expert]",
+        "--data.evaluation.final_episodes",
+        "7",
+    )
+    tables, outcomes = [], []
+    for options in ((), DDP):
+        shutil.rmtree(one / "validate", ignore_errors=True)
+        vlmq("validate", config, one, "--ckpt_path", "last", *policies, *options)
+        tables.append(read_results(one / "validate.json"))
+        outcomes.append(
+            {file.name: sorted(file.read_text().splitlines()) for file in one.glob("validate/*.jsonl")}
+        )
+    assert sorted(outcomes[0]) == ["expert.jsonl", "model.jsonl", "random.jsonl"]
+    assert [len(lines) for lines in outcomes[0].values()] == [1 + 7] * 3
+    assert outcomes[1] == outcomes[0]
+    assert tables[1] == tables[0]
 
 
 @pytest.mark.slow

@@ -88,15 +88,15 @@ class Walk(Game):
     Args:
         variation: whether each episode has colours of its own.
         size: side of the picture in pixels.
+        turns: most turns of an episode.
     """
 
-    limit = 10
     text = "Move C to T.\nActions: + or -"
     legal = ("+", "-")
 
-    def __init__(self, variation: bool = True, size: int = SIDE_PX) -> None:
+    def __init__(self, variation: bool = True, size: int = SIDE_PX, turns: int = 10) -> None:
         super().__init__()
-        self.variation, self.size = variation, size
+        self.variation, self.size, self.limit = variation, size, turns
         self.observation_space = observation_space(size, size)
 
     def begin(self) -> None:
