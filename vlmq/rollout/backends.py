@@ -222,16 +222,11 @@ def join_ray(address: str | None, *, cpus: float, gpus: float) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except ray.exceptions.AuthenticationError as error:
-            raise UserError(
-                f"the Ray cluster at data.collectors.address {address} asks for another token; set "
-                "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to its own, here and for `ray start` on every machine."
-            ) from error
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.AuthenticationError) as error:
             said = " ".join(str(error).split())[:200]
             raise UserError(
                 f"no Ray cluster answers at data.collectors.address {address} ({said}); start one with `ray start "
-                "--head`, or leave the address out."
+                "--head`, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for one, or leave the address out."
             ) from error
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     short = [
