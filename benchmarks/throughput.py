@@ -22,7 +22,7 @@ what it says, before a figure is quoted. Our tower's features of a picture that 
 are in any run with a frozen tower; `--train-vision` trains the tower on all sides.
 
 Every example is one turn, and all rows have the same length, so nobody pads: "equal padded work". Ragged trajectories
-of many turns, with packing on our side and length grouping on theirs, are not measured here yet.
+of many turns, with packing on our side and length grouping on theirs, are `throughput_ragged.py`'s.
 """
 
 from __future__ import annotations
@@ -239,7 +239,6 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from vlmq.data.batch import context_row, reply_ids
     from vlmq.data.store import EpisodeStore
-    from vlmq.model.backbone import VISION_NAMES
     from vlmq.prompt.encode import Encoder
 
     torch.set_num_threads(1)
@@ -268,9 +267,8 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
     model = AutoModelForImageTextToText.from_pretrained(
         folder / "model", dtype=torch.float32, attn_implementation=arguments.attention
     )
-    for name, value in model.named_parameters():
-        if not arguments.train_vision and any(part in VISION_NAMES for part in name.split(".")):
-            value.requires_grad_(False)
+    if not arguments.train_vision:
+        freeze(model)
     examples = Dataset.from_dict({"place": [place for update in places for place in update]})
     trainer = _trainer(arguments, model, examples, collate, encoder)
     trainer.add_callback(Watch())
@@ -289,14 +287,7 @@ def _trainer(arguments: argparse.Namespace, model: Any, examples: Any, collate: 
     """The peer's own trainer, told to keep the order of the examples."""
     from torch.utils.data import SequentialSampler
 
-    folder = tempfile.mkdtemp(dir=arguments.folder)
-    settings: dict[str, Any] = {
-        "output_dir": folder, "per_device_train_batch_size": arguments.batch, "num_train_epochs": 1,
-        "learning_rate": 1e-4, "lr_scheduler_type": "constant", "weight_decay": 0.0, "adam_beta1": 0.9,
-        "adam_beta2": 0.98, "max_grad_norm": 1.0, "logging_steps": 1, "save_strategy": "no", "report_to": [],
-        "use_cpu": True, "bf16": False, "remove_unused_columns": False, "disable_tqdm": True,
-        "dataloader_num_workers": arguments.workers, "dataloader_pin_memory": False, "seed": 1,
-    }  # fmt: skip
+    settings = settings_of(arguments) | {"dataloader_num_workers": arguments.workers}
 
     def in_order(self: Any, *_: Any, **__: Any) -> Any:
         return SequentialSampler(examples)
@@ -324,6 +315,26 @@ def _trainer(arguments: argparse.Namespace, model: Any, examples: Any, collate: 
         data_collator=collate,
         processing_class=encoder.processor,
     )
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What both peers' trainers are told."""
+    return {
+        "output_dir": tempfile.mkdtemp(dir=arguments.folder), "per_device_train_batch_size": arguments.batch,
+        "num_train_epochs": 1, "learning_rate": 1e-4, "lr_scheduler_type": "constant", "weight_decay": 0.0,
+        "adam_beta1": 0.9, "adam_beta2": 0.98, "max_grad_norm": 1.0, "logging_steps": 1, "save_strategy": "no",
+        "report_to": [], "use_cpu": True, "bf16": False, "remove_unused_columns": False, "disable_tqdm": True,
+        "dataloader_pin_memory": False, "seed": 1,
+    }  # fmt: skip
+
+
+def freeze(model: Any) -> None:
+    """Keep the vision tower as it is."""
+    from vlmq.model.backbone import VISION_NAMES
+
+    for name, value in model.named_parameters():
+        if any(part in VISION_NAMES for part in name.split(".")):
+            value.requires_grad_(False)
 
 
 def rate(ended: list[float], tokens: list[int], skip: int) -> float:

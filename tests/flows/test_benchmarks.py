@@ -20,16 +20,26 @@ SMALLEST = {
     "startup": (["--quick"], ["vlmq fit --help over LightningCLI fit --help"]),
     "rollout": (["--quick", "--seconds", "0.1", "--long", "3"], ["ours over loop", "ours over batched"]),
     "throughput": (["--quick"], ["ours sft over", "ours afsft over"]),
+    "throughput_ragged": (["--quick"], ["ours sft over trainer", "ours afsft over trainer, turns"]),
+    "critic_cost": (["--wide", "--quick"], ["ours over positions", "ours over naive"]),
+}
+MORE = {
+    "rollout": (["--turns", "3", "--quick", "--seconds", "0.1"], ["reuse over anew"]),
+    "throughput_ragged": (["--curve", "--quick"], ["trajectories over one sample a turn"]),
 }
 RATIO = re.compile(r"\d\.\d\d \(lowest \d+\.\d\d, highest \d+\.\d\d of \d+ rounds\)")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SMALLEST)
-def test_a_benchmark_ends_with_its_ratios(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "options", "wanted"),
+    [(name, *form) for forms in (SMALLEST, MORE) for name, form in forms.items()],
+)
+def test_a_benchmark_ends_with_its_ratios(
+    name: str, options: list[str], wanted: list[str], tmp_path: Path
+) -> None:
     pytest.importorskip("minari")
     pytest.importorskip("trl")
-    options, wanted = SMALLEST[name]
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / f"{name}.py"), *options],
         capture_output=True,
