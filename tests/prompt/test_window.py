@@ -19,6 +19,19 @@ def test_the_window_of_each_turn(turns: Turns, starts: list[int]) -> None:
     assert [History(turns).start(turn) for turn in range(4)] == starts
 
 
+@pytest.mark.parametrize(
+    ("turns", "grows"),
+    [
+        ("none", [False, False, False]),
+        (0, [False, False, False]),
+        (2, [True, True, False]),
+        ("all", [True] * 3),
+    ],
+)
+def test_a_window_grows_until_it_moves_on(turns: Turns, grows: list[bool]) -> None:
+    assert [History(turns).grows(turn) for turn in range(3)] == grows
+
+
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_a_window_never_starts_before_the_episode_and_holds_at_most_its_turns(turn: int, turns: int) -> None:
     start = History(turns).start(turn)
