@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils.logging import disable_progress_bar
 
 from vlmq.api import ModelError, adapter_for
 from vlmq.model import attention, quantize, rotary, vision
@@ -257,6 +259,8 @@ def load_backbone(
         )
         who = f"{kind} models" if adapter is not None else "frozen weights"
         raise ModelError(f"model.lora.quantize is {bits}, but {who} {why}; leave it out.")
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # in a log, its carriage returns are one long line
     try:
         if bits is not None:
             options["quantization_config"] = quantize.config_for(
