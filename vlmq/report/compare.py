@@ -258,9 +258,11 @@ def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 def _check_alike(first: Path, ours: Mapping[str, Any], run: Path, theirs: Mapping[str, Any]) -> None:
     for name in _JUDGED_BY:
         if ours.get(name) != theirs.get(name):
+            # As JSON, which reads like the yaml in which it was set.
+            there, here = (json.dumps(found.get(name), default=str) for found in (ours, theirs))
             raise UserError(
-                f"{first} and {run} cannot be compared: {name} is {ours.get(name)!r} there and {theirs.get(name)!r} "
-                "here, so success does not mean the same."
+                f"{first} and {run} cannot be compared: {name} is {there} there and {here} here, so success does not "
+                "mean the same."
             )
 
 
