@@ -46,6 +46,8 @@ STRANGE = (
 
 SLOWEST_S = 0.010
 """Time that reading a text may take, whatever the text."""
+_AGAIN_ABOVE_S = (*[SLOWEST_S / 10] * 2, *[SLOWEST_S] * 6)
+"""What a turn has to take for it to be timed once more, time after time."""
 
 _MOST_ACTIONS = 4
 """Legal actions whose near misses are tried in one state."""
@@ -162,9 +164,9 @@ class _Trial:
 
     def _try(self, text: str) -> Reply:
         reply = self._once(text)
-        for _ in range(2):
+        for limit in _AGAIN_ABOVE_S:
             # a long turn is timed again: it may have been the machine
-            if reply.seconds > SLOWEST_S / 10 and reply.raised is None:
+            if reply.seconds > limit and reply.raised is None:
                 again = self._once(text)
                 reply = again if again.seconds < reply.seconds else reply
         return reply
