@@ -214,7 +214,8 @@ def test_the_learner_sees_the_ids_and_pixels_that_the_actor_saw(
     watching = Watching(tiny_encoder.processor)
     watching.rows = []
     sampling = Sampling(7, 1.0, watching.end_id, watching.pad_id, watching.banned_ids)
-    policy = ModelPolicy(tiny_backbone, watching, sampling, seed=1)
+    # Whole contexts, not what is new of them at each turn.
+    policy = ModelPolicy(tiny_backbone, watching, sampling, seed=1, reuse_gb=0.0)
     with (
         Player("line/Recall-v0", 3, watching, history=history, max_reply=7) as player,
         EpisodeStore.create(tmp_path / "store", {}) as store,

@@ -48,8 +48,7 @@ data:
   dataset: {dataset}
   collect: {{policy: random, episodes: 24, corruption: 0.3}}
   online: {{episodes: 4, every: 2, explore: 0.2}}
-  # As many as there are environments: a fifth episode would be played alone.
-  evaluation: {{episodes: 4, final_episodes: 4}}
+  evaluation: {{episodes: 4, final_episodes: 6}}
 """
 _TIMES = ("seconds/", "tokens_per_second")
 PHASES = {"warmup": 4, "sft": 4, "afsft_offline": 4, "afsft_online": 8}

@@ -25,12 +25,13 @@ def _embedded(page: Path, name: str) -> Any:
 def test_the_report_shows_every_token_of_own_play_and_dataset(
     small: SmallRun, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", str(trained), "--episodes", "3"]) == 0
+    assert main(["report", str(trained), "--episodes", "8"]) == 0
     page = trained / "report.html"
     assert str(page) in capsys.readouterr().out
     summary = _embedded(page, "summary")
     listed = [(row["origin"], row["index"]) for row in summary["episodes"]]
-    assert listed == [("own play", n) for n in (15, 14, 13)] + [("dataset", n) for n in (0, 11, 23)]
+    spread = (0, 3, 6, 9, 13, 16, 19, 23)
+    assert listed == [("own play", n) for n in range(15, 7, -1)] + [("dataset", n) for n in spread]
     own, offline = EpisodeStore.open(trained / "replay"), EpisodeStore.open(small.folder / "dataset")
     for number, (origin, index) in enumerate(listed):
         store = own if origin == "own play" else offline

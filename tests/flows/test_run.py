@@ -59,7 +59,7 @@ def test_the_results_have_a_row_for_the_data_and_one_for_each_branch(small: Smal
         # Six turns of at most -1 each; the goal is worth 1.
         assert -6 <= row["return"] <= 1
         assert row["seed"] == 1
-        assert row["episodes"] == (24 if row["name"] == "data" else 4)
+        assert row["episodes"] == (24 if row["name"] == "data" else 6)
     store = EpisodeStore.open(small.folder / "dataset")
     assert rows[0]["success"] == pytest.approx(sum(episode.success for episode in store) / 24)
     assert rows[0]["return"] == pytest.approx(sum(episode.episode_return for episode in store) / 24)
