@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -110,6 +111,7 @@ def attempts(task: str, seed: int, updates: int | None, episodes: int | None, ru
 def learn(task: str, method: str, seed: int, updates: int | None, dataset: Path, runs: Path) -> Changes:
     """Train the small VLM on an import and give the unit's row."""
     folder = runs / f"{task}-{seed}-{method}"
+    started = time.monotonic()
     config = configuration(task, EXPERT[task], method, updates, dataset)
     config["data"]["collect"] = None
     fit(config, folder, seed)
@@ -117,6 +119,7 @@ def learn(task: str, method: str, seed: int, updates: int | None, dataset: Path,
     return {
         **{field: rows[method].get(field, "") for field in FIELDS},
         "task": task, "expert": "0", "method": method, "seed": seed, "data_success": rows["data"]["success"],
+        "minutes": round((time.monotonic() - started) / 60, 2),
     }  # fmt: skip
 
 
