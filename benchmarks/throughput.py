@@ -32,17 +32,25 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import Figures, Peak, best, child, ratio, table
+from side_by_side import Figures, Peak, alternate, best, child, ratio, table
 
 OURS = ("ours sft", "ours afsft")
 PEERS = ("trainer", "trl")
 GRID = tuple((attention, workers) for attention in ("sdpa", "eager") for workers in (0, 2))
 BEST: dict[str, tuple[str, int]] = {"trainer": ("sdpa", 0), "trl": ("sdpa", 0)}
 """Attention implementation and loading workers of each peer."""
+AS_IT_IS = {
+    "max_length": None,
+    "gradient_checkpointing": False,
+    "dataset_kwargs": {"skip_prepare_dataset": True},
+}
+"""TRL's settings for rows that need nothing done to them."""
 EPISODES = 512
 CLOSE = 2e-3
 """How far losses of the same update may lie apart, relative to their size."""
@@ -116,19 +124,7 @@ def measure(arguments: argparse.Namespace, vocabulary: int) -> list[str]:
     (arguments.folder / "places.json").write_text(json.dumps(first["places"]))
     for peer in PEERS:
         compare(first, start(arguments, peer), peer)
-    names = (*OURS, *PEERS)
-    rates: Figures = {name: [] for name in names}
-    memory: Figures = {name: [] for name in names}
-    for number in range(arguments.rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            told = start(arguments, name)
-            rates[name].append(told["tokens_per_s"])
-            memory[name].append(told["pss"])
-        shown = ", ".join(f"{name} {rates[name][-1]:,.0f}" for name in names)
-        print(f"round {number + 1} of {arguments.rounds}: {shown} tokens/s", flush=True)
-    print(table(rates, "reply tokens/s"))
-    print(table(memory, "MB peak PSS"))
+    rates, memory = take_turns((*OURS, *PEERS), partial(start, arguments), arguments.rounds)
     faster, leaner = best(rates, list(PEERS)), best(memory, list(PEERS), higher=False)
     return [
         line
@@ -138,6 +134,23 @@ def measure(arguments: argparse.Namespace, vocabulary: int) -> list[str]:
             f"|V| {vocabulary}: PSS, {ours} over {leaner} (the leaner): {ratio(memory, ours, leaner)}",
         )
     ]
+
+
+def take_turns(
+    names: Sequence[str], start: Callable[[str], dict[str, Any]], rounds: int
+) -> tuple[Figures, Figures]:
+    """Reply tokens a second and peak memory of everybody's runs, one a round; shown as tables, too."""
+    memory: Figures = {name: [] for name in names}
+
+    def timed(name: str) -> float:
+        told = start(name)
+        memory[name].append(told["pss"])
+        return float(told["tokens_per_s"])
+
+    rates = alternate({name: lambda _, name=name: timed(name) for name in names}, rounds, "tokens/s")
+    print(table(rates, "reply tokens/s"))
+    print(table(memory, "MB peak PSS"))
+    return rates, memory
 
 
 def start(arguments: argparse.Namespace, name: str, point: tuple[str, int] | None = None) -> dict[str, Any]:
@@ -202,40 +215,48 @@ def make_model(folder: Path, vocabulary: int) -> None:
 
 def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """`vlmq fit`, as a person runs it."""
-    import contextlib
-
-    import torch
     from null_env import install
     from throughput_watch import Watch
 
-    from vlmq.cli import main as vlmq
-
-    torch.set_num_threads(1)
     folder: Path = arguments.folder
     with tempfile.TemporaryDirectory(prefix="run-", dir=folder) as run:
         plugin = Path(run, "plugin")
         plugin.mkdir()
         install(plugin)
-        config = Path(run, "config.yaml")
         text = CONFIG.format(
             model=folder / "model", frozen=str(not arguments.train_vision).lower(), batch=arguments.batch,
             dataset=folder / "dataset", episodes=EPISODES,
             phase=PHASES[arguments.run].format(updates=arguments.updates),
         )  # fmt: skip
-        config.write_text(text)
-        with Peak(0.1) as peak, contextlib.redirect_stdout(sys.stderr):
-            code = vlmq(["fit", "--config", str(config), "--trainer.default_root_dir", str(Path(run, "run"))])
+        told = fit(Path(run), text, arguments.skip)
+    return {"places": Watch.places, **told}
+
+
+def fit(folder: Path, text: str, skip: int) -> dict[str, Any]:
+    """`vlmq fit` with a configuration, in this process and one thread: losses, tokens, memory and tokens a second."""
+    import contextlib
+
+    import torch
+    from throughput_watch import Watch
+
+    from vlmq.cli import main as vlmq
+
+    torch.set_num_threads(1)
+    config = folder / "config.yaml"
+    config.write_text(text)
+    with Peak(0.1) as peak, contextlib.redirect_stdout(sys.stderr):
+        code = vlmq(["fit", "--config", str(config), "--trainer.default_root_dir", str(folder / "run")])
     if code:
         raise SystemExit(f"vlmq fit ended with {code}")
-    told = {"places": Watch.places, "losses": Watch.losses, "tokens": Watch.tokens, "pss": peak.pss}
-    return {**told, "tokens_per_s": rate(Watch.ended, Watch.tokens, arguments.skip)}
+    told = {"losses": Watch.losses, "tokens": Watch.tokens, "pss": peak.pss}
+    return {**told, "tokens_per_s": rate(Watch.ended, Watch.tokens, skip)}
 
 
 def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
     """A peer's trainer on the replies that ours drew."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForImageTextToText, TrainerCallback
+    from transformers import AutoModelForImageTextToText
 
     from vlmq.data.batch import context_row, reply_ids
     from vlmq.data.store import EpisodeStore
@@ -252,17 +273,11 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
         own = reply_ids(turn, encoder)
         rows.append(context_row([encoder.prompt(turn.observation, first=True)], [own], reply=len(own)))
     places = json.loads((folder / "places.json").read_text())
-    tokens: list[int] = []
-    ended: list[float] = []
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
         batch = encoder.collate([rows[int(example["place"])] for example in examples], left=False)
         mask = batch.pop("reply_mask").bool()
         return {**batch, "labels": batch["input_ids"].masked_fill(~mask, -100)}
-
-    class Watch(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            ended.append(time.perf_counter())
 
     model = AutoModelForImageTextToText.from_pretrained(
         folder / "model", dtype=torch.float32, attn_implementation=arguments.attention
@@ -270,17 +285,29 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.train_vision:
         freeze(model)
     examples = Dataset.from_dict({"place": [place for update in places for place in update]})
-    trainer = _trainer(arguments, model, examples, collate, encoder)
-    trainer.add_callback(Watch())
-    with Peak(0.1) as peak:
-        trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    losses, ended, pss = train(_trainer(arguments, model, examples, collate, encoder))
     tokens = [sum(rows[place].reply for place in update) for update in places]
     labels = [int((collate([{"place": p} for p in update])["labels"] >= 0).sum()) for update in places]
     if labels != tokens:
         raise SystemExit("the labels are not the replies")
-    told = {"losses": losses, "tokens": labels, "pss": peak.pss}
+    told = {"losses": losses, "tokens": labels, "pss": pss}
     return {**told, "tokens_per_s": rate(ended, tokens, arguments.skip)}
+
+
+def train(trainer: Any) -> tuple[list[float], list[float], float]:
+    """Let a peer train: the loss of each update, when it ended, and the peak of PSS in MB."""
+    from transformers import TrainerCallback
+
+    ended: list[float] = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            ended.append(time.perf_counter())
+
+    trainer.add_callback(Watch())
+    with Peak(0.1) as peak:
+        trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry], ended, peak.pss
 
 
 def _trainer(arguments: argparse.Namespace, model: Any, examples: Any, collate: Any, encoder: Any) -> Any:
@@ -304,9 +331,7 @@ def _trainer(arguments: argparse.Namespace, model: Any, examples: Any, collate: 
     kind = type("Ordered", (SFTTrainer,), {"_get_train_sampler": in_order})
     config = SFTConfig(
         **settings,
-        max_length=None,
-        gradient_checkpointing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
+        **AS_IT_IS,
     )
     return kind(
         model=model,

@@ -32,12 +32,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import Figures, Peak, alternate, best, child, ratio, table
-from throughput import compare, freeze, make_model, rate, settings_of
+from side_by_side import alternate, best, child, ratio
+from throughput import AS_IT_IS, compare, fit, freeze, make_model, rate, settings_of, take_turns, train
 
 from vlmq.api import Episode, Observation, Turn
 
@@ -139,19 +140,7 @@ def measure(arguments: argparse.Namespace, vocabulary: int) -> list[str]:
     first = start(arguments, "ours sft")
     for peer in PEERS:
         compare(first, start(arguments, peer, "--in-order"), peer)
-    names = (*OURS, *PEERS, TURNS)
-    rates: Figures = {name: [] for name in names}
-    memory: Figures = {name: [] for name in names}
-    for number in range(arguments.rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            told = start(arguments, name)
-            rates[name].append(told["tokens_per_s"])
-            memory[name].append(told["pss"])
-        shown = ", ".join(f"{name} {rates[name][-1]:,.0f}" for name in names)
-        print(f"round {number + 1} of {arguments.rounds}: {shown} tokens/s", flush=True)
-    print(table(rates, "reply tokens/s"))
-    print(table(memory, "MB peak PSS"))
+    rates, memory = take_turns((*OURS, *PEERS, TURNS), partial(start, arguments), arguments.rounds)
     faster, leaner = best(rates, list(PEERS)), best(memory, list(PEERS), higher=False)
     lines = []
     for ours in OURS:
@@ -243,32 +232,18 @@ class Update:
 
 def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """`vlmq fit`, as a person runs it."""
-    import contextlib
-
-    import torch
-    from throughput_watch import Watch
-
-    from vlmq.cli import main as vlmq
-
-    torch.set_num_threads(1)
     sys.path.insert(0, str(Path(__file__).parent))
+    phase = PHASES[arguments.run].format(updates=arguments.updates)
+    text = CONFIG.format(model=arguments.folder / "model", batch=arguments.batch, phase=phase)
     with tempfile.TemporaryDirectory(prefix="run-", dir=arguments.folder) as run:
-        config = Path(run, "config.yaml")
-        phase = PHASES[arguments.run].format(updates=arguments.updates)
-        config.write_text(CONFIG.format(model=arguments.folder / "model", batch=arguments.batch, phase=phase))
-        with Peak(0.1) as peak, contextlib.redirect_stdout(sys.stderr):
-            code = vlmq(["fit", "--config", str(config), "--trainer.default_root_dir", str(Path(run, "run"))])
-    if code:
-        raise SystemExit(f"vlmq fit ended with {code}")
-    told = {"losses": Watch.losses, "tokens": Watch.tokens, "pss": peak.pss}
-    return {**told, "tokens_per_s": rate(Watch.ended, Watch.tokens, arguments.skip)}
+        return fit(Path(run), text, arguments.skip)
 
 
 def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
     """A peer's trainer on the episodes that ours learns from."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForImageTextToText, TrainerCallback
+    from transformers import AutoModelForImageTextToText
 
     from vlmq.data.batch import context_row, reply_ids
     from vlmq.prompt.encode import Encoder
@@ -294,7 +269,6 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
         if len(rows) > 4 * wanted:
             break
     tokens: list[int] = []
-    ended: list[float] = []
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
         places = [int(example["place"]) for example in examples]
@@ -306,19 +280,11 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
         tokens.append(int((labels >= 0).sum()))
         return {**batch, "labels": labels}
 
-    class Watch(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            ended.append(time.perf_counter())
-
     model = AutoModelForImageTextToText.from_pretrained(arguments.folder / "model", dtype=torch.float32)
     freeze(model)
     examples = Dataset.from_dict({"place": list(range(len(rows))), "length": [len(row.ids) for row in rows]})
-    trainer = _trainer(arguments, model, examples, collate, encoder)
-    trainer.add_callback(Watch())
-    with Peak(0.1) as peak:
-        trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    told = {"losses": losses, "tokens": tokens[: len(ended)], "pss": peak.pss}
+    losses, ended, pss = train(_trainer(arguments, model, examples, collate, encoder))
+    told = {"losses": losses, "tokens": tokens[: len(ended)], "pss": pss}
     return {**told, "tokens_per_s": rate(ended, tokens, arguments.skip)}
 
 
@@ -338,8 +304,7 @@ def _trainer(arguments: argparse.Namespace, model: Any, examples: Any, collate: 
 
     def made(data: Any, **more: Any) -> Any:
         config = SFTConfig(
-            **settings, max_length=None, gradient_checkpointing=False,
-            dataset_kwargs={"skip_prepare_dataset": True}, **more,
+            **settings, **AS_IT_IS, **more,
         )  # fmt: skip
         return SFTTrainer(
             model=model, args=config, train_dataset=data, data_collator=collate,
