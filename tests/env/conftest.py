@@ -1,12 +1,15 @@
-"""An environment that fails on demand, installed as a throwaway plugin."""
+"""An environment that fails on demand, installed as a throwaway plugin; makes helper modules importable."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 Installing = Callable[[Path], AbstractContextManager[Callable[..., None]]]
 

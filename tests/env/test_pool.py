@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import eventually, gone
 
 from vlmq.api import ContractError, PluginError, UserError
 from vlmq.env.pool import Pool, Step, make_pool
@@ -30,21 +30,6 @@ def pool(trouble: str, request: pytest.FixtureRequest) -> Iterator[Pool]:
 
 def text_of(step: Step) -> list[str]:
     return step.observation.text.split()
-
-
-def gone(pid: int) -> bool:
-    """No such process, or only its remains."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def eventually(claim: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not claim() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return claim()
 
 
 def play(pool: Pool, seeds: dict[int, int]) -> list[tuple[Any, ...]]:
@@ -154,8 +139,8 @@ def test_a_worker_that_hangs_or_is_stopped_is_killed_after_its_time(trouble: str
         steps = pool.step({0: "hang", 1: "go", 2: "go"})
         expected = "no answer within 3 s: the environment hangs"
         assert [steps[slot].failure for slot in (0, 1, 2)] == [expected, expected, None]
-        assert gone(int(text_of(first[0])[0]))
-        assert gone(int(text_of(first[1])[0]))
+        assert eventually(lambda: gone(int(text_of(first[0])[0])))
+        assert eventually(lambda: gone(int(text_of(first[1])[0])))
 
 
 def test_a_reset_is_tried_again_on_a_fresh_worker(trouble: str, tmp_path: Path) -> None:
@@ -252,7 +237,7 @@ def test_a_worker_that_hangs_is_given_up_while_others_answer(trouble: str) -> No
         assert list(pool.answers()) == [1]
         late = pool.answers()
         assert late[0].failure == "no answer within 2 s: the environment hangs"
-        assert gone(int(text_of(first[0])[0]))
+        assert eventually(lambda: gone(int(text_of(first[0])[0])))
         pool.begin({0: 5})
         assert pool.answers()[0].failure is None
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
+from processes import eventually, gone
 
 from vlmq.api import ContractError, PluginError, UserError
 from vlmq.env import registry, wire
@@ -74,21 +75,6 @@ def test_a_server_out_of_reach_is_named_once_and_so_is_its_return(caplog: pytest
         f"waiting for the environment server {address}: it cannot be reached (Connection refused)",
         f"waiting for the environment server {address}: it can be reached again",
     ]
-
-
-def gone(pid: int) -> bool:
-    """No such process, or only its remains."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def eventually(claim: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not claim() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return claim()
 
 
 def pid_of(step: Step) -> int:
@@ -215,7 +201,7 @@ def test_an_environment_that_hangs_is_ended_over_there(trouble: str) -> None:
         pid = pid_of(pool.reset({0: 1})[0])
         step = pool.step({0: "hang"})[0]
         assert "was lost" in str(step.failure)
-        assert gone(pid)
+        assert eventually(lambda: gone(pid))
         assert pool.reset({0: 2})[0].failure is None
 
 
