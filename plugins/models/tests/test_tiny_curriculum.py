@@ -144,6 +144,19 @@ def test_unknown_names_are_refused_in_one_sentence() -> None:
         Curriculum(split="dev")
     with pytest.raises(CurriculumError, match="no skill is named"):
         Curriculum(skills=())
+    with pytest.raises(CurriculumError, match="skill 'acting' is unknown: choose from stacked"):
+        Curriculum(shares={"acting": 1.0})
+    with pytest.raises(CurriculumError, match="a share is below 0"):
+        Curriculum(shares={"words": -1.0})
+
+
+def test_shares_of_ones_own_take_the_place_of_the_curriculums() -> None:
+    curriculum = Curriculum(
+        skills=("words", "colours", "count"), shares={"words": 2.0, "colours": 0.0, "count": 8.0}
+    )
+    drawn = Counter(curriculum.episode(index).source for index in range(300))
+    assert set(drawn) == {"words", "count"}
+    assert 0.1 < drawn["words"] / 300 < 0.3
 
 
 def test_the_curriculum_starts_narrow_and_widens() -> None:

@@ -113,6 +113,7 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
+        shares: how often these are drawn, in place of the curriculum's own shares, which add up to about 290.
         dialogues: ask several questions about each picture of two numbers, cards, a grid, a plan, a panel or
             widgets: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues of one kind or none is, so that
@@ -132,6 +133,7 @@ class Curriculum:
         narrow: int = 0,
         widen: int = 0,
         version: int = 1,
+        shares: dict[str, float] | None = None,
     ) -> None:
         if version not in SKILLS_OF:
             raise CurriculumError(
@@ -141,10 +143,12 @@ class Curriculum:
             raise CurriculumError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
         known = SKILLS_OF[version]
         chosen = known if skills is None else tuple(skills)
-        unknown = [name for name in chosen if name not in known]
+        unknown = [name for name in (*chosen, *(shares or ())) if name not in known]
         if unknown or not chosen:
             wrong = f"skill {unknown[0]!r} is unknown" if unknown else "no skill is named"
             raise CurriculumError(f"{wrong}: choose from {', '.join(known)}")
+        if min((shares or {"": 0.0}).values()) < 0.0:
+            raise CurriculumError("a share is below 0: give each skill 0 or more")
         self.seed = seed
         self.split = split
         self.skills = chosen
@@ -152,6 +156,7 @@ class Curriculum:
         self.block = block
         self.narrow = narrow
         self.widen = widen
+        self.shares = _SHARES | (shares or {})
 
     def episode(self, index: int) -> Episode:
         """The episode with this index; most have one turn, "memory" two to four, a dialogue up to six."""
@@ -187,7 +192,7 @@ class Curriculum:
 
     def _choose(self, rng: Random, skills: tuple[str, ...], variation: float) -> str:
         """One of the skills; those that need the whole variation are rarer without it."""
-        shares = [_SHARES[name] * (1.0 if name in _DIGITS else variation) for name in skills]
+        shares = [self.shares[name] * (1.0 if name in _DIGITS else variation) for name in skills]
         return rng.choices(skills, shares if any(shares) else None)[0]
 
     def _stream(self, name: str) -> Random:
