@@ -15,6 +15,7 @@ from vlmq_model_tiny import (
     page_scenes,
     panel_scenes,
     plan_scenes,
+    recall_scenes,
     shape_scenes,
     symbol_scenes,
     widget_scenes,
@@ -49,7 +50,11 @@ _WORDS: dict[str, tuple[Scene, float]] = {
     "framing": (copy_scenes.framing, 8.0),
 }
 """Of the second version, asked one question at a time."""
-_PAGES: dict[str, tuple[Scene, float]] = {"pages": (page_scenes.pages, 24.0)}
+_PAGES: dict[str, tuple[Scene, float]] = {
+    "pages": (page_scenes.pages, 24.0),
+    "browsing": (recall_scenes.browsing, 24.0),
+    "reciting": (recall_scenes.reciting, 24.0),
+}
 """Of the second version, and longer than the others: with dialogues they have blocks of their own."""
 _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
     (
@@ -113,7 +118,7 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
-        shares: how often these are drawn, in place of the curriculum's own shares, which add up to about 290.
+        shares: how often these are drawn, in place of the curriculum's own shares, which add up to about 340.
         dialogues: ask several questions about each picture of two numbers, cards, a grid, a plan, a panel or
             widgets: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues of one kind or none is, so that

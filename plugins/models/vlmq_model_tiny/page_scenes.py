@@ -68,7 +68,7 @@ _PLACES = ("first", "second", "third", "1st", "2nd", "3rd")
 
 
 @dataclass(frozen=True)
-class _Element:
+class Element:
     """One line of the list: its number, what it is, its name, what it holds or whether it is ticked."""
 
     bid: int
@@ -92,7 +92,14 @@ def pages(rng: Random) -> list[Exchange]:
     return [Exchange(beside(rng), question, answer)]
 
 
-def _page(task: str, elements: list[_Element]) -> str:
+def drawn_elements(rng: Random, count: int) -> list[Element]:
+    """Elements with different numbers and names."""
+    roles = [rng.choice(_ROLES) for _ in range(count)]
+    return [Element(*each) for each in zip(_bids(rng, count), roles, _names(rng, count), strict=True)]
+
+
+def page(task: str, elements: list[Element]) -> str:
+    """What an agent would read: the task, and the elements line by line."""
     return f"Task: {task}\n{wording.ELEMENTS.format(listed=chr(10).join(map(str, elements)))}"
 
 
@@ -117,8 +124,8 @@ def _names(rng: Random, count: int) -> list[str]:
     return list(found)
 
 
-def _text(rng: Random) -> str:
-    """What is to be written: a code of letters and digits, or a word."""
+def text_to_write(rng: Random) -> str:
+    """A code of letters and digits, or a word."""
     if rng.random() < 0.6:
         return "".join(rng.choice(_CODE) for _ in range(rng.randrange(1, 7)))
     word = made_up(rng, rng.choice((1, 2, 2)))
@@ -127,30 +134,34 @@ def _text(rng: Random) -> str:
 
 def _click(rng: Random) -> Pair:
     """One element among others, by its name, and by its role where two bear the same name."""
-    names = _names(rng, rng.randrange(1, 7))
-    roles = [rng.choice(_ROLES) for _ in names]
-    elements = [_Element(*each) for each in zip(_bids(rng, len(names)), roles, names, strict=True)]
+    elements = drawn_elements(rng, rng.randrange(1, 7))
     which = rng.choice(elements)
     if rng.random() < 0.15:
         role = rng.choice([role for role in _ROLES if role != which.role])
-        elements.insert(rng.randrange(len(elements) + 1), _Element(_free(rng, elements), role, which.name))
-        return _page(ask(rng, _CLICK_ROLE, name=which.name, role=which.role), elements), _clicked(which)
+        elements.insert(rng.randrange(len(elements) + 1), Element(_free(rng, elements), role, which.name))
+        return page(ask(rng, _CLICK_ROLE, name=which.name, role=which.role), elements), clicked(which)
     forms = _CLICK if rng.random() < 0.6 else _CLICK_ROLE
-    return _page(ask(rng, forms, name=which.name, role=which.role), elements), _clicked(which)
+    return page(ask(rng, forms, name=which.name, role=which.role), elements), clicked(which)
 
 
-def _free(rng: Random, elements: list[_Element]) -> int:
+def _free(rng: Random, elements: list[Element]) -> int:
     return rng.choice([bid for bid in range(10, 100) if bid not in {element.bid for element in elements}])
 
 
-def _clicked(element: _Element) -> str:
+def clicked(element: Element) -> str:
+    """The action that clicks on it."""
     return f"click('{element.bid}')"
+
+
+def filled(element: Element, text: str) -> str:
+    """The action that writes a text into it."""
+    return f"fill('{element.bid}', '{text}')"
 
 
 def _fill(rng: Random) -> Pair:
     """One to three fields, some filled in already; the button when all are."""
     count = rng.choice((1, 1, 2, 2, 3))
-    texts = [_text(rng) for _ in range(count)]
+    texts = [text_to_write(rng) for _ in range(count)]
     if count == 2 and rng.random() < 0.3:
         texts[1] = texts[0]
     fields = rng.sample(_FIELDS, count)
@@ -159,11 +170,11 @@ def _fill(rng: Random) -> Pair:
     bids = _bids(rng, count + 1 + len(others))
     named = rng.random() < 0.4
     elements = [
-        _Element(bid, "textbox", field if named else "", text if place < done else "")
+        Element(bid, "textbox", field if named else "", text if place < done else "")
         for place, (bid, field, text) in enumerate(zip(bids, fields, texts, strict=False))
     ]
-    send = _Element(bids[count], "button", button)
-    rest = [_Element(bids[-1], rng.choice(("button", "link")), name) for name in others]
+    send = Element(bids[count], "button", button)
+    rest = [Element(bids[-1], rng.choice(("button", "link")), name) for name in others]
     if count == 1:
         task = ask(rng, _FILL, text=texts[0], button=button)
     elif texts[0] == texts[1]:
@@ -171,8 +182,8 @@ def _fill(rng: Random) -> Pair:
     else:
         parts = [f'the {field} "{text}"' for field, text in zip(fields, texts, strict=True)]
         task = ask(rng, _FILL_ALL, parts=f"{', '.join(parts[:-1])} and {parts[-1]}", button=button)
-    answer = _clicked(send) if done == count else f"fill('{bids[done]}', '{texts[done]}')"
-    return _page(task, [*elements, send, *rest]), answer
+    answer = clicked(send) if done == count else filled(elements[done], texts[done])
+    return page(task, [*elements, send, *rest]), answer
 
 
 def _tick(rng: Random) -> Pair:
@@ -185,23 +196,23 @@ def _tick(rng: Random) -> Pair:
     bids = _bids(rng, len(labels) + 1)
     role = "checkbox" if many else "radio"
     elements = [
-        _Element(bid, role, label, ticked=place in wanted[:done])
+        Element(bid, role, label, ticked=place in wanted[:done])
         for place, (bid, label) in enumerate(zip(bids, labels, strict=False))
     ]
-    send = _Element(bids[-1], "button", button)
+    send = Element(bids[-1], "button", button)
     told = [labels[place] for place in wanted]
     rng.shuffle(told)
     task = ask(rng, _TICK, names=", ".join(told), button=button)
-    return _page(task, [*elements, send]), _clicked(send if done == len(wanted) else elements[wanted[done]])
+    return page(task, [*elements, send]), clicked(send if done == len(wanted) else elements[wanted[done]])
 
 
 def _focus(rng: Random) -> Pair:
     """The first, second or third of some fields."""
     count = rng.randrange(1, 4)
-    elements = [_Element(bid, "textbox") for bid in _bids(rng, count)]
+    elements = [Element(bid, "textbox") for bid in _bids(rng, count)]
     which = rng.randrange(count)
     rank = _PLACES[which + rng.choice((0, 3))]
-    return _page(ask(rng, _FOCUS, rank=rank), elements), _clicked(elements[which])
+    return page(ask(rng, _FOCUS, rank=rank), elements), clicked(elements[which])
 
 
 _KINDS: tuple[Callable[[Random], Pair], ...] = (

@@ -1,0 +1,100 @@
+"""Scenes of lists told in words, of which much is asked: many entries in one answer, or one question after the other.
+
+An answer of one entry teaches looking up once; these teach it several times for one list that is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from vlmq_model_tiny import wording
+from vlmq_model_tiny.copy_scenes import beside
+from vlmq_model_tiny.lexicon import LABELS, THINGS, made_up, number, place, thing
+from vlmq_model_tiny.page_scenes import clicked, drawn_elements, filled, page, text_to_write
+from vlmq_model_tiny.scene import Exchange, Pair, ask
+
+# Not with the other questions, from which the vocabulary was made.
+_REPEAT = ("Repeat all of it: {listed}", "Copy the whole line: {listed}", "Say them all: {listed}")
+_BACKWARDS = ("Say them from last to first: {listed}", "Backwards: {listed}")
+_NUMBERS = ("Which numbers have {wanted}?", "Say the numbers of {wanted}.", "{wanted}: which numbers?")
+_NAMES = ("Which names have {wanted}?", "Say the names of {wanted}.", "{wanted}: which names?")
+_WHERE = ("Where are {wanted}?", "Where do {wanted} lie?", "{wanted}: say where each of them is.")
+_WHICH = ("Say in full: {wanted}.", "Name {wanted} with their numbers.", "With numbers: {wanted}")
+_CLICK = (
+    'Task: Click "{name}".',
+    "Task: Press {name}.",
+    'Task: Click on the "{name}" {role}.',
+    'Task: Find "{name}" and click it.',
+)
+_FILL = ('Task: Write "{text}" in {name}.', 'Task: Type "{text}" into the field {name}.')
+_QUESTIONS = 5
+
+
+def reciting(rng: Random) -> list[Exchange]:
+    """A list repeated whole, or several of its entries looked up, in one answer."""
+    return [Exchange(beside(rng), *rng.choice(_KINDS)(rng))]
+
+
+def browsing(rng: Random) -> list[Exchange]:
+    """A page told in words, and one task on it after the other."""
+    elements = drawn_elements(rng, rng.randrange(3, 8))
+    tasks: dict[str, str] = {}
+    for element in rng.sample(elements, min(_QUESTIONS, len(elements))):
+        if element.role == "textbox":
+            text = text_to_write(rng)
+            tasks[ask(rng, _FILL, text=text, name=element.name)] = filled(element, text)
+        else:
+            tasks[ask(rng, _CLICK, name=element.name, role=element.role)] = clicked(element)
+    (first, answer), *others = tasks.items()
+    exchanges = [Exchange(beside(rng), page(first.removeprefix("Task: "), elements), answer)]
+    return exchanges + [Exchange(None, *pair) for pair in others]
+
+
+def _words(rng: Random, count: int) -> list[str]:
+    found: dict[str, None] = {}
+    while len(found) < count:
+        kind = rng.random()
+        word = made_up(rng) if kind < 0.4 else rng.choice(THINGS if kind < 0.7 else LABELS)
+        found[word if rng.random() < 0.7 else f"{word} {number(rng)}"] = None
+    return list(found)
+
+
+def _repeat(rng: Random) -> Pair:
+    listed = _words(rng, rng.randrange(2, 6))
+    if rng.random() < 0.2:
+        return ask(rng, _BACKWARDS, listed=", ".join(listed)), ", ".join(reversed(listed))
+    return ask(rng, _REPEAT, listed=", ".join(listed)), ", ".join(listed)
+
+
+def _elements(rng: Random) -> Pair:
+    """Numbers of the named, or names of the numbered."""
+    elements = drawn_elements(rng, rng.randrange(2, 8))
+    wanted = rng.sample(elements, rng.randrange(1, min(5, len(elements)) + 1))
+    told = wording.ELEMENTS.format(listed="\n".join(map(str, elements)))
+    if rng.random() < 0.25:
+        wanted = wanted[:2]
+        bids = ", ".join(str(element.bid) for element in wanted)
+        return f"{told}\n{ask(rng, _NAMES, wanted=bids)}", ", ".join(element.name for element in wanted)
+    names = ", ".join(element.name for element in wanted)
+    return f"{told}\n{ask(rng, _NUMBERS, wanted=names)}", ", ".join(str(element.bid) for element in wanted)
+
+
+def _places(rng: Random) -> Pair:
+    """Where things are, or their full names; each thing is there once."""
+    things: dict[str, str] = {}
+    lines = []
+    for where in dict.fromkeys(f"{place(rng)} {number(rng)}" for _ in range(rng.randrange(2, 5))):
+        inside = [thing(rng) for _ in range(rng.randrange(0, 4))]
+        inside = [f"{noun} {number(rng)}" for noun in dict.fromkeys(inside) if noun not in things]
+        things |= {full.split()[0]: f"{full}|{where}" for full in inside}
+        lines.append(ask(rng, wording.TOLD_PLACE, place=where, content=", ".join(inside) or "empty"))
+    if not things:
+        return _places(rng)
+    wanted = rng.sample(list(things), rng.randrange(1, min(4, len(things)) + 1))
+    forms, part = (_WHERE, 1) if rng.random() < 0.5 else (_WHICH, 0)
+    answer = ", ".join(things[noun].split("|")[part] for noun in wanted)
+    return "\n".join([*lines, ask(rng, forms, wanted=", ".join(wanted))]), answer
+
+
+_KINDS: tuple[Callable[[Random], Pair], ...] = (_repeat, _elements, _elements, _places)
