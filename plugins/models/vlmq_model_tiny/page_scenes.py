@@ -85,15 +85,16 @@ class Element:
 def pages(rng: Random) -> list[Exchange]:
     """The next action on a page: click what is named, fill in what is quoted, tick what is wanted, then send it."""
     question, answer = rng.choice(_KINDS)(rng)
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         question = f"{question}\n{rng.choice(_ACTIONS)}"
     if rng.random() < 0.1:
         question, answer = f"{question}\n{rng.choice(wording.FRAMES)}", wording.framed(answer)
     return [Exchange(beside(rng), question, answer)]
 
 
-def drawn_elements(rng: Random, count: int) -> list[Element]:
-    """Elements with different numbers and names."""
+def drawn_elements(rng: Random, least: int) -> list[Element]:
+    """Up to six elements more than `least`, mostly few, with different numbers and names."""
+    count = least + rng.choice((0, 0, 1, 1, 2, 2, 3, 4, 6))
     roles = [rng.choice(_ROLES) for _ in range(count)]
     return [Element(*each) for each in zip(_bids(rng, count), roles, _names(rng, count), strict=True)]
 
@@ -134,7 +135,7 @@ def text_to_write(rng: Random) -> str:
 
 def _click(rng: Random) -> Pair:
     """One element among others, by its name, and by its role where two bear the same name."""
-    elements = drawn_elements(rng, rng.randrange(1, 7))
+    elements = drawn_elements(rng, 1)
     which = rng.choice(elements)
     if rng.random() < 0.15:
         role = rng.choice([role for role in _ROLES if role != which.role])

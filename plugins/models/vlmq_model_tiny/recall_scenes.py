@@ -38,7 +38,7 @@ def reciting(rng: Random) -> list[Exchange]:
 
 def browsing(rng: Random) -> list[Exchange]:
     """A page told in words, and one task on it after the other."""
-    elements = drawn_elements(rng, rng.randrange(3, 8))
+    elements = drawn_elements(rng, 2)
     tasks: dict[str, str] = {}
     for element in rng.sample(elements, min(_QUESTIONS, len(elements))):
         if element.role == "textbox":
@@ -69,7 +69,7 @@ def _repeat(rng: Random) -> Pair:
 
 def _elements(rng: Random) -> Pair:
     """Numbers of the named, or names of the numbered."""
-    elements = drawn_elements(rng, rng.randrange(2, 8))
+    elements = drawn_elements(rng, 1)
     wanted = rng.sample(elements, rng.randrange(1, min(5, len(elements)) + 1))
     told = wording.ELEMENTS.format(listed="\n".join(map(str, elements)))
     if rng.random() < 0.25:
