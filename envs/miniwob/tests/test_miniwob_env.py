@@ -169,6 +169,18 @@ def test_illegal_text_leaves_the_page_and_costs_a_turn(make_env: Any, modality: 
     assert env.step("noop()")[3] is True  # every refusal counted as a turn
 
 
+def test_the_syntax_of_the_actions_can_be_left_out(make_env: Any) -> None:
+    """The settings' pages are the same, and so is what may be done on them."""
+    texts = []
+    for told in (True, False):
+        env = make_env(show_syntax=told)
+        texts.append(env.reset(seed=2)[0]["text"])
+        assert env.step(env.expert_action())[1] == 1.0
+    whole, _, ending = texts[0].rpartition("\n")
+    assert ending.startswith("Actions: click('bid')")
+    assert texts[1] == whole
+
+
 def test_bids_are_drawn_anew_so_that_no_answer_can_be_learnt_by_heart(shared: Envs) -> None:
     env = shared["click-test-2"]
     answers = {(env.reset(seed=seed), env.expert_action())[1] for seed in range(10)}

@@ -63,6 +63,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         modality: "image+elements": a picture, and the elements to act on as text; "image+marks": a picture with
             the bids written on it and no list; "image": the picture alone, acted on by points; "elements": the list
             and no picture.
+        show_syntax: whether the text ends with the syntax of the actions: the same on every page, and more than half
+            of a small one's text. An agent that has data to learn it from does without.
         max_turns: turns after which the episode is truncated.
         decay: whether the reward falls with the time that the agent takes, as the page's own does.
         driver: "playwright"; or "selenium": the `miniwob` package's own environment, the reference: slower, and with
@@ -96,6 +98,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         task: str,
         *,
         modality: str = "image+elements",
+        show_syntax: bool = True,
         max_turns: int = 15,
         decay: bool = False,
         driver: str = "playwright",
@@ -121,6 +124,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self._pictures = modality != "elements"
         self._marks = modality == "image+marks"
+        self._show_syntax = show_syntax
         self._decay = decay
         self._driver = driver
         self._page_file = page_file(task)
@@ -275,10 +279,9 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         return observation
 
     def _text(self, view: View) -> str:
-        """The instruction, the elements where they are listed, and the legal syntax."""
+        """The instruction, the elements where they are listed, and the legal syntax where it is wanted."""
         listed = self.modality in ("image+elements", "elements")
-        bounds = f"0 <= x < {AREA_WIDTH_PX} and 0 <= y < {AREA_HEIGHT_PX}"
-        ending = f"Actions: {syntax(by_element=listed or self._marks)}, where {bounds} are pixels from the top left."
+        ending = [_syntax(by_element=listed or self._marks)] if self._show_syntax else []
         lines = [f"Task: {view.utterance}"]
         if listed:
             lines.append("Elements ([bid] role 'name'):")
@@ -286,8 +289,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
                 f"[{bid}] {', '.join([f'{e.role} {_quote(e.name)}', *e.state])}"
                 for bid, e in self._shown().items()
             ]
-            lines += _fitting(shown or ["(none)"], TEXT_BYTES - _num_bytes([*lines, ending]))
-        return "\n".join([*lines, ending])
+            lines += _fitting(shown or ["(none)"], TEXT_BYTES - _num_bytes([*lines, *ending]))
+        return "\n".join([*lines, *ending])
 
 
 class MiniWobTasksEnv(MiniWobEnv):
@@ -344,3 +347,9 @@ def _fitting(lines: list[str], room_bytes: int) -> list[str]:
     while kept and _num_bytes([*kept, f"({len(lines)} more not listed)"]) > room_bytes:
         kept.pop()
     return [*kept, f"({len(lines) - len(kept)} more not listed)"]
+
+
+def _syntax(*, by_element: bool) -> str:
+    """What the agent is told of the actions."""
+    bounds = f"0 <= x < {AREA_WIDTH_PX} and 0 <= y < {AREA_HEIGHT_PX}"
+    return f"Actions: {syntax(by_element=by_element)}, where {bounds} are pixels from the top left."
