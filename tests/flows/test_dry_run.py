@@ -28,6 +28,7 @@ def test_it_estimates_updates_once_and_writes_nothing(
     )  # fmt: skip
     for name in names:
         assert re.search(rf"^{name} +[\d.]+ [MG]B", said, re.M), said
+    assert not re.search(r"^acting", said, re.M)
     assert re.search(r"^sum, replay apart +[\d.]+ MB   of [\d.]+ GB free: it fits$", said, re.M)
     assert re.search(
         r"^One real update: 8 replies of \d+ tokens, forward, backward and optimizer", said, re.M
@@ -53,6 +54,18 @@ def test_without_a_dataset_a_few_episodes_are_played_and_forgotten(
     assert small.vlmq("fit", tmp_path / "run", "--dry-run", "--data.dataset", str(absent)) == 0
     assert "One real update: 8 replies" in capsys.readouterr().out
     assert not absent.exists()
+
+
+def test_what_acting_may_keep_is_counted_where_there_is_a_history(
+    small: SmallRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--dry-run", "--model.history", "all", "--model.reuse_gb", "0.3")
+    assert small.vlmq("fit", tmp_path / "run", *options) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^acting +0\.30 GB   at most", said, re.M), said
+    total = re.search(r"^sum, replay apart +([\d.]+) GB", said, re.M)
+    assert total
+    assert float(total[1]) > 0.3
 
 
 def test_what_is_too_large_is_estimated_before_it_fails(

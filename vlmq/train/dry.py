@@ -73,9 +73,10 @@ class DryRun(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         of_batch = footprint.of_batch(pl_module.agent, batch)
         replay = footprint.of_replay(pl_module.data.dataset_dir, pl_module.agent, self._device)
-        for need in [*of_batch, *replay]:
+        acting = footprint.of_acting(pl_module.agent, pl_module.reuse_gb, pl_module.history)
+        for need in [*of_batch, *acting, *replay]:
             _line(need)
-        total = sum(need.size for need in [*self._needs, *of_batch])
+        total = sum(need.size for need in [*self._needs, *of_batch, *acting])
         verdict = "it fits" if total < 0.9 * self._there else "that is too close, or too much"
         print(
             f"\n{'sum, replay apart':24}{shown(total):>12}   of {shown(self._there)} free: {verdict}",

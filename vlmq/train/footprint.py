@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from vlmq.data.batch import Batch
 from vlmq.model import quantize, vision
 from vlmq.model.actor_critic import ActorCritic
+from vlmq.model.attention import reusable
 from vlmq.model.backbone import VISION_NAMES
+from vlmq.prompt.window import History
 from vlmq.train import build
 from vlmq.train.muon import inner_matrices
 
@@ -132,6 +134,19 @@ def of_replay(dataset: Path, model: ActorCritic, device: torch.device) -> list[N
     if device.type == "cpu" and remembering:
         needs.append(Need("frozen features", vision.CAPACITY_BYTES, "at most, of pictures seen"))
     return needs
+
+
+def of_acting(model: ActorCritic, reuse_gb: float, history: History) -> list[Need]:
+    """What acting keeps of the contexts it has read, for the turns that follow.
+
+    Args:
+        model: the built one.
+        reuse_gb: the most that it may keep, in GB.
+        history: of the contexts; without one nothing is read twice.
+    """
+    if not reuse_gb or history.turns == "none" or not reusable(model.backbone.model_type):
+        return []
+    return [Need("acting", int(reuse_gb * 1e9), "at most, of contexts read (model.reuse_gb)")]
 
 
 def towers(model: nn.Module) -> list[nn.Module]:
