@@ -1,6 +1,7 @@
 """Reply tokens a second on ragged trajectories of 2 to 20 turns: `vlmq fit`, packed, against the peers' ways with them.
 
     python benchmarks/throughput_ragged.py [--vocabularies 32768 1024] [--rounds 5] [--updates 24] [--quick]
+    python benchmarks/throughput_ragged.py --grid
     python benchmarks/throughput_ragged.py --curve [--quick]
 
 Weights, optimizer, frozen tower, processes and rounds are those of `throughput.py`; every reply has as many tokens,
@@ -18,7 +19,9 @@ each counted once, however often it was read. An update is `--batch` whole episo
 
 The peers' rows are encoded before the clock starts; ours are encoded as they come. Before any figure the loss curves of
 `ours sft` and of both peers are compared, update by update, on the same batches in the same order; then the peers may
-put their batches together as they like.
+put their batches together as they like. They stand at one point, `BEST`, of a grid of attention implementations and,
+for one sample a turn, batches; `--grid` times them all: set `BEST` to what it says before a figure is quoted. (The
+other trainers' batch is our update's, and their rows lie in memory, so that loading workers have nothing to do.)
 
 `--curve` is ours alone: an SFT update on episodes of T turns laid out as trajectories that share rows, and as one
 sample a turn, for T from 2 to 30. Same code, same weights, same replies; the two take turns.
@@ -37,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import alternate, best, child, ratio
+from side_by_side import alternate, best, child, ratio, table
 from throughput import AS_IT_IS, compare, fit, freeze, make_model, rate, settings_of, take_turns, train
 
 from vlmq.api import Episode, Observation, Turn
@@ -45,6 +48,10 @@ from vlmq.api import Episode, Observation, Turn
 OURS = ("ours sft", "ours afsft")
 PEERS = ("trainer", "trl")
 TURNS = "trainer, turns"
+GRID = {name: [(attention, 1) for attention in ("sdpa", "eager")] for name in PEERS}
+GRID[TURNS] = [(attention, factor) for attention in ("sdpa", "eager") for factor in (1, 4, 16)]
+BEST = dict.fromkeys(GRID, ("sdpa", 1))
+"""Attention implementation of each peer, and the factor on `--batch`."""
 LEAST, MOST = 2, 20
 CURVE = (2, 3, 5, 10, 20, 30)
 
@@ -114,8 +121,10 @@ def main() -> None:
     parser.add_argument(
         "--curve", action="store_true", help="trajectories against one sample a turn, and nothing else"
     )
+    parser.add_argument("--grid", action="store_true", help="time the peers' grid and nothing else")
     parser.add_argument("--quick", action="store_true", help="one short round with the small vocabulary")
     parser.add_argument("--run", choices=(*OURS, *PEERS, TURNS), help=argparse.SUPPRESS)
+    parser.add_argument("--attention", default="sdpa", help=argparse.SUPPRESS)
     parser.add_argument("--in-order", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -126,11 +135,12 @@ def main() -> None:
         print(json.dumps(run_ours(arguments) if arguments.run in OURS else run_peer(arguments)))
         return
     lines = []
+    what = curve if arguments.curve else grid if arguments.grid else measure
     for vocabulary in arguments.vocabularies:
         with tempfile.TemporaryDirectory(prefix="vlmq-ragged-") as folder:
             arguments.folder = Path(folder)
             make_model(arguments.folder / "model", vocabulary)
-            lines += curve(arguments, vocabulary) if arguments.curve else measure(arguments, vocabulary)
+            lines += what(arguments, vocabulary)
     print("\n" + "\n".join(lines))
 
 
@@ -155,11 +165,33 @@ def measure(arguments: argparse.Namespace, vocabulary: int) -> list[str]:
 
 
 def start(arguments: argparse.Namespace, name: str, *more: str) -> dict[str, Any]:
-    """One run in a process of its own."""
+    """One run in a process of its own; a peer's at its best."""
+    attention, factor = BEST.get(name, ("sdpa", 1))
+    return at(arguments, name, attention, factor, *more)
+
+
+def at(arguments: argparse.Namespace, name: str, attention: str, factor: int, *more: str) -> dict[str, Any]:
+    """One run in a process of its own, at a point of the grid."""
     return child(
         __file__, "--run", name, "--folder", arguments.folder, "--updates", arguments.updates,
-        "--skip", arguments.skip, "--batch", arguments.batch, *more,
+        "--skip", arguments.skip, "--batch", factor * arguments.batch, "--attention", attention, *more,
     )  # fmt: skip
+
+
+def grid(arguments: argparse.Namespace, vocabulary: int) -> list[str]:
+    """The best point of each peer, by tokens a second."""
+    print(f"\nvocabulary {vocabulary}, {arguments.batch} episodes an update", flush=True)
+    lines = []
+    for peer, points in GRID.items():
+        names = {f"{attention}, batch x {factor}": (attention, factor) for attention, factor in points}
+        turns = {
+            name: lambda _, peer=peer, point=point: float(at(arguments, peer, *point)["tokens_per_s"])
+            for name, point in names.items()
+        }
+        rates = alternate(turns, arguments.rounds, f"tokens/s of {peer}")
+        print(table(rates, f"tokens/s of {peer}"), flush=True)
+        lines.append(f"|V| {vocabulary}: {peer}: best {best(rates, list(names))}")
+    return lines
 
 
 def curve(arguments: argparse.Namespace, vocabulary: int) -> list[str]:
@@ -280,7 +312,9 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
         tokens.append(int((labels >= 0).sum()))
         return {**batch, "labels": labels}
 
-    model = AutoModelForImageTextToText.from_pretrained(arguments.folder / "model", dtype=torch.float32)
+    model = AutoModelForImageTextToText.from_pretrained(
+        arguments.folder / "model", dtype=torch.float32, attn_implementation=arguments.attention
+    )
     freeze(model)
     examples = Dataset.from_dict({"place": list(range(len(rows))), "length": [len(row.ids) for row in rows]})
     losses, ended, pss = train(_trainer(arguments, model, examples, collate, encoder))
