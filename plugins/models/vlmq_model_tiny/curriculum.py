@@ -54,6 +54,7 @@ _PAGES: dict[str, tuple[Scene, float]] = {
     "pages": (page_scenes.pages, 24.0),
     "browsing": (recall_scenes.browsing, 24.0),
     "reciting": (recall_scenes.reciting, 24.0),
+    "spelling": (recall_scenes.spelling, 24.0),
 }
 """Of the second version, and longer than the others: with dialogues they have blocks of their own."""
 _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
@@ -118,7 +119,7 @@ class Curriculum:
         seed: selects one of many independent streams.
         split: "train", "validation" or "test": streams that share no draw.
         skills: the skills to draw from, in the proportions of the whole; None means all of them.
-        shares: how often these are drawn, in place of the curriculum's own shares, which add up to about 340.
+        shares: how often these are drawn, in place of the curriculum's own shares, which add up to about 360.
         dialogues: ask several questions about each picture of two numbers, cards, a grid, a plan, a panel or
             widgets: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues of one kind or none is, so that

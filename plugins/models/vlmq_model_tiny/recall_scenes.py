@@ -10,7 +10,21 @@ from random import Random
 
 from vlmq_model_tiny import wording
 from vlmq_model_tiny.copy_scenes import beside
-from vlmq_model_tiny.lexicon import LABELS, THINGS, made_up, number, place, thing
+from vlmq_model_tiny.lexicon import (
+    GRID_COLOURS,
+    GRID_KINDS,
+    LABELS,
+    MARKS,
+    PLACES,
+    RANKS,
+    ROOMS,
+    SUITS,
+    THINGS,
+    made_up,
+    number,
+    place,
+    thing,
+)
 from vlmq_model_tiny.page_scenes import clicked, drawn_elements, filled, page, text_to_write
 from vlmq_model_tiny.scene import Exchange, Pair, ask
 
@@ -28,12 +42,37 @@ _CLICK = (
     'Task: Find "{name}" and click it.',
 )
 _FILL = ('Task: Write "{text}" in {name}.', 'Task: Type "{text}" into the field {name}.')
+_SPELL = (
+    wording.COPY,
+    ("Repeat: {text}", "{text}\nRepeat it."),
+    ('Write "{text}" after {other}.', '{other}: write "{text}".', "{other}\nSay: {text}\n{other}"),
+)
+_SENSELESS = (*THINGS, *PLACES, *LABELS, *GRID_COLOURS, *GRID_KINDS, *ROOMS, *SUITS, *RANKS, *MARKS)
 _QUESTIONS = 5
 
 
 def reciting(rng: Random) -> list[Exchange]:
     """A list repeated whole, or several of its entries looked up, in one answer."""
     return [Exchange(beside(rng), *rng.choice(_KINDS)(rng))]
+
+
+def spelling(rng: Random) -> list[Exchange]:
+    """Text without sense, repeated token by token: only its order tells what comes next."""
+    kind = rng.random()
+    if kind < 0.4:
+        parts = [text_to_write(rng) for _ in range(rng.randrange(1, 5))]
+    elif kind < 0.7:
+        parts = [rng.choice(_SENSELESS) for _ in range(rng.randrange(3, 13))]
+    elif kind < 0.9:
+        parts = [made_up(rng, rng.choice((1, 2, 3))) for _ in range(rng.randrange(1, 5))]
+    else:
+        parts = [str(rng.randrange(10 ** rng.randrange(1, 4))) for _ in range(rng.randrange(2, 9))]
+    text = rng.choice((" ", " ", ", ")).join(parts)
+    return [Exchange(beside(rng), ask(rng, rng.choice(_SPELL), text=text, other=_distraction(rng)), text)]
+
+
+def _distraction(rng: Random) -> str:
+    return " ".join(rng.choice(_SENSELESS) for _ in range(rng.randrange(1, 6)))
 
 
 def browsing(rng: Random) -> list[Exchange]:
