@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from vlmq_model_tiny import (
     grid_scenes,
     panel_scenes,
     plan_scenes,
+    recall_scenes,
     widget_scenes,
     wording,
 )
@@ -42,6 +44,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     panel_scenes.FAMILY,
     widget_scenes.FAMILY,
 )
+WORDS = ("copying", "picking", "composing", "framing", "pages", "browsing", "reciting", "spelling")
 TALKS = {skill: number for number, family in enumerate(FAMILIES) for skill in family.askers}
 
 
@@ -74,16 +77,16 @@ def test_every_skill_is_drawn_old_and_new(episodes: list[Episode]) -> None:
 
 def test_episodes_are_complete(episodes: list[Episode]) -> None:
     for episode in episodes:
-        assert episode.num_turns == 1 or episode.source == "memory"
+        assert episode.num_turns == 1 or episode.source in ("memory", "browsing")
         for turn in episode.turns:
             image, text = turn.observation.image, turn.observation.text
             if image is None:
-                assert episode.source in ("copying", "picking", "composing", "framing", "pages")
+                assert episode.source in WORDS
             else:
                 assert (image.shape, image.dtype) == ((SIDE, SIDE, 3), np.uint8)
-            assert 0 < len(turn.reply) <= 64
+            assert 0 < len(turn.reply) <= 120
             assert turn.reply == turn.reply.strip()
-            assert 0 < len(text) <= (900 if episode.source == "pages" else 240)
+            assert 0 < len(text) <= (900 if episode.source in WORDS[4:] else 240)
             assert "{" not in text.replace('{"action": "..."}', "")  # every placeholder was filled in
 
 
@@ -437,3 +440,46 @@ def test_every_text_of_the_curriculum_survives(tokenizer: Any, episodes: list[Ep
                 assert tokenizer.decode(ids) == text
                 assert min(ids) >= len(SPECIAL_TOKENS)
             assert len(tokenizer.encode(turn.reply, add_special_tokens=False)) <= 30
+
+
+# -- lists -------------------------------------------------------------------------------------------------
+
+
+def _elements(text: str) -> dict[str, str]:
+    """Numbers of a page's elements, by name."""
+    return {name: bid for bid, name in re.findall(r"^\[(\d+)\] \w+ '([^']+)'", text, re.M)}
+
+
+def test_what_is_spelt_stands_in_the_question_word_for_word() -> None:
+    asked = [exchange for seed in range(200) for exchange in recall_scenes.spelling(Random(seed))]
+    assert all(exchange.answer in exchange.question for exchange in asked)
+    assert sum(len(exchange.answer) > 20 for exchange in asked) > 60
+
+
+def test_a_task_on_a_page_names_the_element_that_the_answer_acts_on() -> None:
+    for seed in range(100):
+        first, *others = recall_scenes.browsing(Random(seed))
+        elements = _elements(first.question)
+        for exchange in (first, *others):
+            named = {name for name in elements if name in exchange.question.partition("\n")[0]}
+            assert re.findall(r"^(?:click|fill)\('(\d+)'", exchange.answer)[0] in {elements[n] for n in named}
+        answers = [exchange.answer for exchange in (first, *others)]
+        assert len(set(answers)) == len(answers)
+
+
+def test_numbers_and_places_are_recited_in_the_order_that_they_are_asked_in() -> None:
+    kinds = Counter[str]()
+    for seed in range(400):
+        (exchange,) = recall_scenes.reciting(Random(seed))
+        *told, question = exchange.question.split("\n")
+        if (elements := _elements(exchange.question)) and exchange.answer[0].isdigit():
+            names = sorted((name for name in elements if name in question), key=lambda name: -len(name))
+            for name in names:
+                question = question.replace(name, f"<{elements[name]}>")
+            assert re.findall(r"<(\d+)>", question) == exchange.answer.split(", ")
+            kinds["numbers"] += 1
+        elif "here" in question and told:
+            for place in exchange.answer.split(", "):
+                assert any(line.removeprefix("At ").startswith(place) for line in told), exchange.question
+            kinds["places"] += 1
+    assert min(kinds["numbers"], kinds["places"]) > 30

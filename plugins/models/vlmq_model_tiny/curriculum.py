@@ -165,7 +165,7 @@ class Curriculum:
         self.shares = _SHARES | (shares or {})
 
     def episode(self, index: int) -> Episode:
-        """The episode with this index; most have one turn, "memory" two to four, a dialogue up to six."""
+        """The episode with this index; most have one turn, "memory" and "browsing" several, a dialogue up to six."""
         rng = self._stream(str(index))
         variation = min(1.0, max(0.0, (index - self.narrow) / self.widen)) if self.widen else 1.0
         skill, exchanges = self._draw(index, rng, variation)
