@@ -7,11 +7,13 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from vlmq_model_tiny import (
     card_scenes,
     copy_scenes,
@@ -151,6 +153,16 @@ def test_a_block_holds_dialogues_of_one_kind_and_one_picture_each() -> None:
             questions = [turn.observation.text for turn in episode.turns]
             assert len(set(questions)) == len(questions) <= 4
     assert min(kinds["pairs"], kinds["talks"], kinds["single"]) >= 5
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "stages").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_a_stage_of_the_training_draws_from_every_kind_of_skill(path: Path) -> None:
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    curriculum = Curriculum(**settings["data"]["stream"]["init_args"])
+    drawn = {curriculum.episode(index).source for index in range(600)}
+    assert drawn > {"stacked", "icons", "copying", "pages", "grid_way", "plan_command"}
 
 
 def test_a_narrow_start_holds_digits_alone() -> None:
