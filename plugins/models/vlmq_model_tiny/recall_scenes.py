@@ -121,18 +121,18 @@ def _elements(rng: Random) -> Pair:
 
 def _places(rng: Random) -> Pair:
     """Where things are, or their full names; each thing is there once."""
-    things: dict[str, str] = {}
+    things: dict[str, tuple[str, str]] = {}
     lines = []
     for where in dict.fromkeys(f"{place(rng)} {number(rng)}" for _ in range(rng.randrange(2, 5))):
         inside = [thing(rng) for _ in range(rng.randrange(0, 4))]
         inside = [f"{noun} {number(rng)}" for noun in dict.fromkeys(inside) if noun not in things]
-        things |= {full.split()[0]: f"{full}|{where}" for full in inside}
+        things |= {full.split()[0]: (full, where) for full in inside}
         lines.append(ask(rng, wording.TOLD_PLACE, place=where, content=", ".join(inside) or "empty"))
     if not things:
         return _places(rng)
     wanted = rng.sample(list(things), rng.randrange(1, min(4, len(things)) + 1))
     forms, part = (_WHERE, 1) if rng.random() < 0.5 else (_WHICH, 0)
-    answer = ", ".join(things[noun].split("|")[part] for noun in wanted)
+    answer = ", ".join(things[noun][part] for noun in wanted)
     return "\n".join([*lines, ask(rng, forms, wanted=", ".join(wanted))]), answer
 
 
