@@ -229,6 +229,16 @@ def test_in_image_modality_the_text_is_the_task_and_never_changes(level: int) ->
         assert len(first) < 220
 
 
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_syntax_of_the_commands_can_be_left_out(modality: str) -> None:
+    told, silent = (Household(modality=modality, show_syntax=show) for show in (True, False))
+    lines = told.reset(seed=1)[0]["text"].splitlines()
+    assert lines[1].startswith("Actions: go to R, ")
+    assert silent.reset(seed=1)[0]["text"].splitlines() == lines[:1] + lines[2:]
+    action = silent.expert_action()
+    assert silent.step(action)[4]["state_key"] == told.step(action)[4]["state_key"]
+
+
 def test_with_the_state_in_words_the_text_tells_what_happened() -> None:
     env = Household(task="place", modality="text")
     text = env.reset(seed=0)[0]["text"]

@@ -53,6 +53,8 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         shaping: add half the progress made in each turn (and take it away for progress undone). The sum over an
             episode depends on its first and last state alone.
         variation: whether each episode has its own colours, floors and noise; within an episode they never change.
+        show_syntax: whether the text tells the syntax of the commands: always the same, and most of what there is to
+            read beside a picture. An agent that has data to learn it from does without.
 
     Raises:
         PluginError: a setting is not one of those above.
@@ -79,6 +81,7 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         max_turns: int = 50,
         shaping: bool = False,
         variation: bool = True,
+        show_syntax: bool = True,
     ) -> None:
         _choice("task", task, (*TASKS, "any"))
         _choice("split", split, SPLITS)
@@ -90,7 +93,7 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         _whole("size", size, CELL_PX * side, LARGEST_PX)
         self.task, self.level, self.split, self.modality = task, level, split, modality
         self.size, self.max_turns = size, max_turns
-        self.shaping, self.variation = bool(shaping), bool(variation)
+        self.shaping, self.variation, self.show_syntax = bool(shaping), bool(variation), bool(show_syntax)
         if self.shaping:
             low, high = min(ILLEGAL_REWARD, -SHAPING), SUCCESS_REWARD + SHAPING
             own = {**self.metadata["vlmq"], "reward_range": (low, high)}
@@ -112,7 +115,8 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         look_seed = int(rng.integers(2**63))
         self._world = World(home)
         self._say = language.Phrasebook(home)
-        self._rules = f"{language.sentence(home.task)}\n{language.SYNTAX}"
+        sentence = language.sentence(home.task)
+        self._rules = f"{sentence}\n{language.SYNTAX}" if self.show_syntax else sentence
         self._reply = "You begin."
         self._turns_left = self.max_turns
         self._progress = self._world.progress()

@@ -217,3 +217,12 @@ def test_loading_prints_nothing() -> None:
         check=True,
     )
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("modality", ["image", "both", "text"])
+def test_the_list_of_actions_can_be_left_out(modality: str) -> None:
+    told, silent = (BabyAI("GoToRedBall-v0", modality, show_syntax=show) for show in (True, False))
+    lines = told.reset(seed=1)[0]["text"].splitlines()
+    assert lines[1].startswith("Actions: turn left, ")
+    assert silent.reset(seed=1)[0]["text"].splitlines() == lines[:1] + lines[2:]
+    assert silent.step("go forward")[4] == told.step("go forward")[4]

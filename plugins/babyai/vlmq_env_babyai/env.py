@@ -52,6 +52,8 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
         size: side of the square picture in pixels; seven or more for each cell of the view.
         max_turns: the episode is truncated after so many turns; None: after as many as minigrid allows.
         decay: the reward for success is 1 - 0.9 * turns / limit, as in minigrid.
+        show_syntax: whether the text lists the actions, which are always the same. An agent that has data to learn
+            them from does without.
 
     Raises:
         PluginError: a setting is not one of those above.
@@ -76,6 +78,7 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
         size: int = 64,
         max_turns: int | None = None,
         decay: bool = False,
+        show_syntax: bool = True,
     ) -> None:
         if level not in LEVELS:
             raise PluginError(
@@ -90,7 +93,7 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
         if modality != "text":
             _whole("size", size, cells * picture.SMALLEST_CELL_PX, LARGEST_PX)
         self.level, self.modality, self.view, self.size = level, modality, view, size
-        self.max_turns, self.decay = max_turns, bool(decay)
+        self.max_turns, self.decay, self.show_syntax = max_turns, bool(decay), bool(show_syntax)
         declared: dict[str, float] = {"turn_limit": max_turns or dealing.longest_episode(self._level)}
         if level in EXPERT_SUCCESS:
             declared["expert_success"] = EXPERT_SUCCESS[level]
@@ -152,7 +155,9 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
         return 1 - 0.9 * self._num_turns / self._limit if self.decay else SUCCESS_REWARD
 
     def _observation(self) -> dict[str, Any]:
-        lines = [f"Task: {self._level.mission}", f"Actions: {', '.join(LEGAL_ACTIONS)}"]
+        lines = [f"Task: {self._level.mission}"]
+        if self.show_syntax:
+            lines.append(f"Actions: {', '.join(LEGAL_ACTIONS)}")
         if self.modality != "image":
             lines.append(words.describe(self._level, self.view))
         # always: in the picture a key in hand is all but hidden by the agent, or not drawn at all
