@@ -154,9 +154,15 @@ def test_a_sharded_run_goes_on_from_its_last_checkpoint(config: Path, one: Path)
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_from_the_checkpoint_of_a_sharded_run(config: Path, one: Path) -> None:
-    run_dir = fit(config, "moved", *FSDP2, "--trainer.max_steps", "15")
-    assert_same_run(fit(config, "moved", "--ckpt_path", "last"), one)
+@pytest.mark.parametrize("sharding", [DDP, FSDP2], ids=["ddp", "fsdp2"])
+@pytest.mark.parametrize("processes", [1, 3])
+def test_any_number_of_processes_goes_on_from_the_checkpoint_of_two(
+    config: Path, one: Path, sharding: tuple[str, ...], processes: int
+) -> None:
+    name = f"moved_{sharding[-1]}_{processes}"
+    run_dir = fit(config, name, *sharding, "--trainer.max_steps", "15")
+    options = () if processes == 1 else (*sharding, "--trainer.devices", str(processes))
+    assert_same_run(fit(config, name, "--ckpt_path", "last", *options), one)
     assert len(list(run_dir.glob("logs/version_*"))) == 2
 
 
