@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -70,3 +73,20 @@ def test_replies_are_held_against_the_experts(tiny_encoder: Encoder, corruption:
         assert compared.asked.total() == 8
     assert expert.agreed.total() == 8
     assert other.agreed.total() == (4 if corruption == 0.0 else 0)
+
+
+@pytest.mark.parametrize("by_turn", [False, True])
+def test_an_experts_share_is_of_the_episodes_or_of_the_turns(tiny_encoder: Encoder, by_turn: bool) -> None:
+    policy = ScriptedPolicy(tiny_encoder, seed=1, expert=0.25, by_turn=by_turn, corruption=0.5)
+    contexts = [
+        Context(episode, turn, random_action="-", expert_action="+")
+        for episode, turn in product(range(200), range(10))
+    ]
+    replies = policy.replies(contexts)
+    assert [r.source for r in policy.replies(contexts[::-1])] == [r.source for r in replies][::-1]
+    played = np.array([reply.source == "expert" for reply in replies]).reshape(200, 10)
+    assert 0.2 < played.mean() < 0.3
+    shares = played.mean(1)
+    assert set(shares) == {0.0, 1.0} if not by_turn else len(set(shares)) > 4
+    garbled = [reply.source == "corrupted" for reply in replies if reply.source != "expert"]
+    assert 0.4 < np.mean(garbled) < 0.6

@@ -2,7 +2,8 @@
 
 Where most of the data is bad, few of the tokens drawn uniformly survive the filter. Actor batches are then drawn in
 proportion to the positive part of each reply's advantage as it was last seen, and the critic still learns from
-uniform ones only, so that its targets stay those of the data.
+uniform ones only, so that its targets stay those of the data. Until a turn was first seen, what its episode earned
+speaks for it: rating everything once takes longer than many runs.
 """
 
 from __future__ import annotations
@@ -21,9 +22,21 @@ class Priorities:
         self._index: NDArray[np.int64] = np.zeros(0, np.int64)
         self._turns: NDArray[np.int64] = np.zeros(0, np.int64)
         self._rated: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._expected: NDArray[np.float32] = np.zeros(0, np.float32)
 
-    def show(self, index: NDArray[np.int64], turns: NDArray[np.int64]) -> None:
-        """Stand for these episodes (E,) with so many turns (E,) from now on; what was rated before is kept."""
+    def show(
+        self, index: NDArray[np.int64], turns: NDArray[np.int64], returns: NDArray[np.floating[Any]]
+    ) -> None:
+        """Stand for these episodes (E,) with so many turns and such returns (E,) from now on.
+
+        What was rated before is kept.
+        """
+        gain = (
+            np.maximum(returns - returns.mean(), 0.0) / max(np.ptp(returns), 1e-12)
+            if len(returns)
+            else returns
+        )
+        self._expected = np.repeat(gain, turns).astype(np.float32)
         rated = np.full(int(turns.sum()), np.nan, np.float32)
         before = dict(zip(self._index.tolist(), _parts(self._rated, self._turns), strict=True))
         for episode, part in zip(index.tolist(), _parts(rated, turns), strict=True):
@@ -44,11 +57,12 @@ class Priorities:
     def draw(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
         """Places (n,) in proportion to their priorities, from n uniform numbers in [0, 1).
 
-        A turn that was never rated counts as the mean of those that were. Where nothing has a priority above zero,
-        all turns are alike.
+        A turn that was never rated counts as the mean of those that were, and what its episode earned above the
+        mean of all, in units of their range, on top. Where nothing has a priority above zero, all turns are alike.
         """
         known = ~np.isnan(self._rated)
-        weights = np.where(known, self._rated, self._rated[known].mean() if known.any() else 1.0)
+        usual = self._rated[known].mean() if known.any() else 0.0
+        weights = np.where(known, self._rated, usual + self._expected)
         ends = weights.astype(np.float64).cumsum()
         if ends[-1] <= 0.0:
             ends = np.arange(1.0, len(ends) + 1.0)
@@ -57,7 +71,7 @@ class Priorities:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything."""
-        names = ("index", "turns", "rated")
+        names = ("index", "turns", "rated", "expected")
         return {name: torch.from_numpy(getattr(self, f"_{name}").copy()) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

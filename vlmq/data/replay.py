@@ -152,7 +152,7 @@ class TurnReplay:
             batch_size=[int(turns.sum())],
         )
         self._fill(references)
-        self.priorities.show(number[order].astype(np.int64), turns)
+        self.priorities.show(number[order].astype(np.int64), turns, visible["episode_return"][order])
         self.num_episodes, self.num_turns = len(visible), int(turns.sum())
 
     def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:

@@ -21,6 +21,7 @@ from vlmq.rollout.reading import REUSE_GB, Asked, Reader
 
 _SAMPLING = counter.purpose("sampling")
 _CHOICE = counter.purpose("scripted choice")
+_EXPERT_TURN = counter.purpose("whether the expert plays a turn")
 _RATE = counter.purpose("exploration rate")
 
 
@@ -147,21 +148,32 @@ class ScriptedPolicy:
     Args:
         encoder: turns replies into ids.
         seed: of every choice.
-        expert: share of EPISODES that the expert plays; the others are random.
+        expert: share of episodes that the expert plays; the others are random.
+        by_turn: whether `expert` is a share of the turns instead, drawn one by one: an expert that errs.
         corruption: share of the random replies that are garbled, independently of the state.
     """
 
     reads_context = False
 
-    def __init__(self, encoder: Encoder, *, seed: int, expert: float = 0.0, corruption: float = 0.0) -> None:
-        self._encoder, self._seed, self._expert, self._corruption = encoder, seed, expert, corruption
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        seed: int,
+        expert: float = 0.0,
+        by_turn: bool = False,
+        corruption: float = 0.0,
+    ) -> None:
+        self._encoder, self._seed, self._corruption = encoder, seed, corruption
+        self._expert, self._by_turn = expert, by_turn
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
         """One reply for each context, in order."""
         return [self._reply(context) for context in contexts]
 
     def _reply(self, context: Context) -> Reply:
-        by_expert = float(counter.uniform(self._seed, _CHOICE, context.episode)) < self._expert
+        unit = (_EXPERT_TURN, context.episode, context.turn) if self._by_turn else (_CHOICE, context.episode)
+        by_expert = float(counter.uniform(self._seed, *unit)) < self._expert
         action = context.expert_action if by_expert else context.random_action
         if action is None:
             raise DataError(

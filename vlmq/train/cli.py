@@ -322,6 +322,7 @@ _QUIET_LOGGERS = ("torchrl", "lightning.pytorch.trainer.connectors.checkpoint_co
 _QUIET = (
     ".*does not have many workers.*",
     ".*Total length of `list` across ranks is zero.*",  # where there is no environment, nothing is judged by playing
+    ".*your dataloader is not resumable.*",  # batches are functions of the update's number
     ".*isinstance\\(treespec, LeafSpec\\).*",
     ".*torchrl C\\+\\+ binaries.*",
     ".*Failed to import torchrl C\\+\\+.*",

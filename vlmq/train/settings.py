@@ -18,7 +18,9 @@ class Collect:
         policy: `random` legal actions, the environment's `expert`, a `mixture` of both, or the `model`.
         episodes: how many.
         corruption: share of the random replies that are garbled.
-        expert: share of a mixture's episodes that the expert plays.
+        expert: share of a mixture that the expert plays.
+        expert_by: what that is a share of: whole episodes, or turns, drawn one by one: an expert that errs, and is
+            asked again where that has led.
         temperature: of the model.
     """
 
@@ -26,6 +28,7 @@ class Collect:
     episodes: int = 1000
     corruption: float = 0.0
     expert: float = 0.5
+    expert_by: Literal["episode", "turn"] = "episode"
     temperature: float = 1.0
 
 
