@@ -131,12 +131,32 @@ def test_the_pixel_table_equals_the_processor_bit_for_bit(encoder: Encoder, seed
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (32, 32), (64, 48), (100, 30), (8, 8)])
-def test_no_table_is_used_where_the_processor_resizes(encoder: Encoder, height: int, width: int) -> None:
+def test_where_the_processor_resizes_its_image_processor_alone_gives_the_very_same(
+    encoder: Encoder, height: int, width: int
+) -> None:
     image = _picture(1, height, width)
     made = encoder.pixels(image)
     assert encoder.pictures.table(image.shape) is None
-    for name, value in _processed(encoder, image).items():
-        assert np.array_equal(made[name], value), name
+    assert encoder.pictures.alone(image.shape) is not None  # the shortcut was taken
+    expected = _processed(encoder, image)
+    assert made.keys() == expected.keys()
+    for name, value in expected.items():
+        assert made[name].dtype == value.dtype
+        assert made[name].tobytes() == value.tobytes(), name
+
+
+def test_a_processor_that_changes_pixels_of_its_own_is_asked_whole(tiny_directory: Path) -> None:
+    class Brightens(type(own := Encoder.load(tiny_directory).processor)):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            made = super().__call__(*args, **kwargs)
+            made["pixel_values"] = made["pixel_values"] + 1
+            return made
+
+    own.__class__ = Brightens
+    encoder, image = Encoder(own), _picture(1, 128, 128)
+    made = encoder.pixels(image)
+    assert encoder.pictures.alone(image.shape) is None
+    assert np.array_equal(made["pixel_values"], _processed(encoder, image)["pixel_values"] + 1)
 
 
 def test_one_kept_prompt_serves_every_picture_of_its_size(encoder: Encoder) -> None:

@@ -1,7 +1,9 @@
 """Pictures to what the vision tower takes, one at a time and in batches.
 
 Where the image processor acts on each pixel alone (no resizing at this size), a table of 256 values for each
-channel replaces it. The table is read off the processor and verified bit for bit on a second picture.
+channel replaces it. Elsewhere the processor's image processor is called alone, with what the processor gives it: a
+third of the time goes into the text beside it, whose ids are known. Both are read off the processor and verified bit
+for bit on a second picture.
 """
 
 from __future__ import annotations
@@ -35,13 +37,15 @@ class PictureReader:
     def __init__(self, processor: Any, template: Template) -> None:
         self._processor, self._template = processor, template
         self._tables: dict[tuple[int, ...], _PixelTable | None] = {}
+        self._alone: dict[tuple[int, ...], _ImageProcessor | None] = {}
         self._stacked: bool | None = None
 
     def read(self, image: NDArray[np.uint8]) -> Pixels:
         """Of one picture of shape (H, W, 3)."""
         table = self.table(image.shape)
         if table is None:
-            return self._process(image)
+            alone = self.alone(image.shape)
+            return self._process(image) if alone is None else self._of_one(alone(image))
         like = table.constants["pixel_values"]
         return {**table.constants, "pixel_values": table.planes(image).reshape(like.shape)}
 
@@ -50,6 +54,12 @@ class PictureReader:
         if shape not in self._tables:
             self._tables[shape] = self._read_table(shape)
         return self._tables[shape]
+
+    def alone(self, shape: tuple[int, ...]) -> _ImageProcessor | None:
+        """The image processor by itself, for pictures of this shape; None where that gives other pixels."""
+        if shape not in self._alone:
+            self._alone[shape] = self._read_alone(shape)
+        return self._alone[shape]
 
     def collate(self, rows: list[tuple[Pixels, ...]]) -> dict[str, Tensor]:
         """The pictures of each row, batched as the model family expects them; {} where there are none."""
@@ -77,7 +87,9 @@ class PictureReader:
         if self._stacked is None:
             # A family either stacks the pictures of each row, (rows, pictures, ...), or lists all of them.
             self._stacked = self._pixels_of([image, image])["pixel_values"].shape[:2] == (1, 2)
-        made = self._pixels_of([image])
+        return self._of_one(self._pixels_of([image]))
+
+    def _of_one(self, made: Pixels) -> Pixels:
         return {name: value[0] if self._stacked else value for name, value in made.items()}
 
     def _pixels_of(self, images: list[NDArray[np.uint8]]) -> Pixels:
@@ -110,12 +122,76 @@ class PictureReader:
         for channel in range(3):
             values[channel, probe[..., channel].reshape(-1)] = out[channel]
         table = _PixelTable(values, _arithmetic(values, self._processor.image_processor), made)
-        check = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+        check = _noise(shape)
         expected = self._process(check)
         planes = table.planes(check).reshape(expected["pixel_values"].shape)
         same = np.array_equal(planes, expected["pixel_values"])
         constants = all(np.array_equal(made[n], expected[n]) for n in made if n != "pixel_values")
         return table if same and constants else None
+
+    def _read_alone(self, shape: tuple[int, ...]) -> _ImageProcessor | None:
+        """The image processor with what the processor gave it for one picture, or None where it was not asked so."""
+        known = getattr(self._processor, "image_processor", None)
+        asked = _Overheard(known)
+        try:
+            self._processor.image_processor = asked
+            expected = self._pixels_of([np.zeros(shape, np.uint8) + np.uint8(7)])
+        except TypeError:  # a processor that takes nothing but image processors
+            return None
+        finally:
+            self._processor.image_processor = known
+        if asked.options is None:
+            return None
+        found = _ImageProcessor(known, asked.options, asked.nested, tuple(expected))
+        check = _noise(shape)
+        expected, made = self._pixels_of([check]), found(check)
+        same = all(name in made and np.array_equal(made[name], expected[name]) for name in expected)
+        return found if same else None
+
+
+@dataclass(frozen=True, eq=False)
+class _ImageProcessor:
+    """An image processor, and how its processor calls it.
+
+    Attributes:
+        call: the image processor.
+        options: beside the pictures.
+        nested: whether the pictures of a row are a list of their own.
+        names: of what the processor passes on.
+    """
+
+    call: Any
+    options: dict[str, Any]
+    nested: bool
+    names: tuple[str, ...]
+
+    def __call__(self, image: NDArray[np.uint8]) -> Pixels:
+        """What it makes of a row that holds one picture (H, W, 3)."""
+        picture = _as_picture(image)
+        made = self.call([[picture]] if self.nested else [picture], **self.options)
+        return {name: np.asarray(made[name]) for name in self.names if name in made}
+
+
+class _Overheard:
+    """An image processor that remembers how it was last called.
+
+    Attributes:
+        options: named ones, beside the pictures; None where it was not called, or with others.
+        nested: whether the pictures of a row were a list of their own.
+    """
+
+    def __init__(self, known: Any) -> None:
+        self._known = known
+        self.options: dict[str, Any] | None = None
+        self.nested = False
+
+    def __call__(self, images: Any, *others: Any, **options: Any) -> Any:
+        self.options = None if others else options
+        self.nested = isinstance(images[0], list | tuple)
+        return self._known(images, *others, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._known, name)
 
 
 def processed(processor: Any, text: str, images: list[NDArray[np.uint8]], **options: Any) -> Any:
@@ -188,6 +264,11 @@ def _standardised(
     np.divide(levels, np.float32(255.0), out=out)
     np.subtract(out, mean, out=out)
     return np.divide(out, spread, out=out)
+
+
+def _noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A picture of the same noise every time, on which two ways to process it are compared."""
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
 def _as_picture(image: NDArray[np.uint8]) -> Any:
