@@ -135,9 +135,10 @@ def test_where_the_processor_resizes_its_image_processor_alone_gives_the_very_sa
     encoder: Encoder, height: int, width: int
 ) -> None:
     image = _picture(1, height, width)
-    made = encoder.pixels(image)
+    whole, made = encoder.pixels(image), encoder.pixels(image)
     assert encoder.pictures.table(image.shape) is None
     assert encoder.pictures.alone(image.shape) is not None  # the shortcut was taken
+    assert made.keys() == whole.keys()
     expected = _processed(encoder, image)
     assert made.keys() == expected.keys()
     for name, value in expected.items():
@@ -154,6 +155,7 @@ def test_a_processor_that_changes_pixels_of_its_own_is_asked_whole(tiny_director
 
     own.__class__ = Brightens
     encoder, image = Encoder(own), _picture(1, 128, 128)
+    encoder.pixels(image)
     made = encoder.pixels(image)
     assert encoder.pictures.alone(image.shape) is None
     assert np.array_equal(made["pixel_values"], _processed(encoder, image)["pixel_values"] + 1)

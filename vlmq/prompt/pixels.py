@@ -38,13 +38,16 @@ class PictureReader:
         self._processor, self._template = processor, template
         self._tables: dict[tuple[int, ...], _PixelTable | None] = {}
         self._alone: dict[tuple[int, ...], _ImageProcessor | None] = {}
+        self._met: set[tuple[int, ...]] = set()
         self._stacked: bool | None = None
 
     def read(self, image: NDArray[np.uint8]) -> Pixels:
         """Of one picture of shape (H, W, 3)."""
         table = self.table(image.shape)
         if table is None:
-            alone = self.alone(image.shape)
+            # A size that is met once is not worth finding the quicker way for.
+            alone = self.alone(image.shape) if image.shape in self._met else None
+            self._met.add(image.shape)
             return self._process(image) if alone is None else self._of_one(alone(image))
         like = table.constants["pixel_values"]
         return {**table.constants, "pixel_values": table.planes(image).reshape(like.shape)}
