@@ -107,6 +107,7 @@ TASKS = {
     ),
     "babyai": Task("babyai"),
     "household": Task("household"),
+    "miniwob": Task("miniwob"),
     "textworld": Task("textworld"),
 }
 BASELINES = ROOT / "configs" / "baselines"
