@@ -70,8 +70,8 @@ class Priorities:
         return places.clip(max=len(ends) - 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything."""
-        names = ("index", "turns", "rated", "expected")
+        """All but what `show` is told anew."""
+        names = ("index", "turns", "rated")
         return {name: torch.from_numpy(getattr(self, f"_{name}").copy()) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -221,7 +221,7 @@ class VlmqDataModule(L.LightningDataModule):
                 self.encoder,
                 seed=self.seed,
                 expert=shares.get(settings.policy, 0.0),
-                by_turn=settings.policy == "mixture" and settings.expert_by == "turn",
+                by_turn=settings.expert_by == "turn",
                 corruption=0.0 if settings.policy == "expert" else settings.corruption,
             )
         # Its own seeds: what the dataset shows is neither replayed online nor evaluated.
