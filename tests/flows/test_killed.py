@@ -13,6 +13,7 @@ from killing import Kill, Runner
 from small_run import UPDATES, SmallRun, check_same, logged
 
 from vlmq.data.store import EpisodeStore
+from vlmq.report.results import read_results
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,41 @@ def test_after_kills_at_any_point_a_hundred_losses_and_all_episodes_are_the_same
     assert killed_at == sorted(killed_at)
     _fit(runner, long, run_dir)
     check_same(run_dir, long_whole, updates)
+
+
+AHEAD = ("--data.collectors.backend", "process", "--data.collectors.lag", "1")
+ROUNDS = 37
+"""Of four episodes, one every three of 110 updates."""
+AHEAD_MOMENTS = [
+    killing.idle(25), killing.mid_append(9), killing.mid_checkpoint(150), killing.mid_gradient(7),
+    killing.mid_append(20), killing.mid_rename(2), killing.mid_update(5), killing.mid_append(30),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_with_rounds_played_ahead_kills_lose_and_double_nothing(
+    runner: Runner, long: SmallRun, tmp_path: Path
+) -> None:
+    whole, run_dir = tmp_path / "whole", tmp_path / "run"
+    _fit(runner, long, whole, *AHEAD)
+    for kill in AHEAD_MOMENTS:
+        _fit(runner, long, run_dir, *AHEAD, kill=kill)
+    _fit(runner, long, run_dir, *AHEAD)
+    assert logged(run_dir).keys() == logged(whole).keys() == set(range(sum(LONG.values())))
+    stores = [EpisodeStore.open(folder / "replay") for folder in (whole, run_dir)]
+    for store in stores:
+        assert store.verify() == []
+        assert sorted(store.table["index"].tolist()) == list(range(4 * ROUNDS)), "none lost, none twice"
+    played_ahead = [
+        row["own_play/staleness"] for row in logged(run_dir).values() if "own_play/staleness" in row
+    ]
+    assert max(played_ahead) <= 3.0
+    expected, actual = (read_results(folder / "results.json") for folder in (whole, run_dir))
+    assert [row.name for row in actual] == [row.name for row in expected]
+    for row, other in zip(actual, expected, strict=True):
+        assert row.low <= other.high, row.name
+        assert other.low <= row.high, row.name
+    assert actual[-1].extras["curve"][-1]["own_turns"] == sum(len(episode.turns) for episode in stores[1])
 
 
 def test_the_points_are_twenty_and_of_each_kind_there_are_three() -> None:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hosts import ADDRESSES, GCS, INTERFACE, TwoHosts, two_hosts
 from small_run import SmallRun, check_same, episode_bits, logged
 
 from vlmq.data.store import EpisodeStore
+from vlmq.report.results import read_results
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +32,9 @@ SHORT = (
 )
 RAY = ("--data.collectors.backend", "ray", "--data.collectors.address", GCS)
 PATIENT = {"RAY_health_check_failure_threshold": "60"}
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+LEAST_SUCCESS = 0.95
+"""Of the quickstart's tasks, after own play."""
 
 
 @pytest.fixture
@@ -137,16 +142,7 @@ def test_torchrun_over_both_hosts_gives_the_losses_and_episodes_of_one_process(
 ) -> None:
     one, both = tmp_path / "one", tmp_path / "both"
     assert small.vlmq("fit", one, *SHORT) == 0
-    fit = small.arguments("fit", both, *SHORT, "--trainer.num_nodes", "2", "--trainer.strategy", "ddp")
-    started = [
-        hosts.start(
-            host, "torchrun", "--nnodes", "2", "--node-rank", str(host), "--nproc-per-node", "1",
-            "--master-addr", ADDRESSES[0], "--master-port", "29500", "--local-addr", ADDRESSES[host],
-            "--no-python", "vlmq", *fit, GLOO_SOCKET_IFNAME=INTERFACE,
-        )
-        for host in (0, 1)
-    ]  # fmt: skip
-    for running in started:
+    for running in _torchrun(hosts, *small.arguments("fit", both, *SHORT)):
         _finished(running)
     expected, actual = logged(one), logged(both)
     assert sorted(actual) == sorted(expected) == list(range(UPDATES))
@@ -157,6 +153,60 @@ def test_torchrun_over_both_hosts_gives_the_losses_and_episodes_of_one_process(
     replies = [{e.index: [turn.reply_ids.tolist() for turn in e.turns] for e in store} for store in stores]
     assert len(replies[0]) == 4 * UPDATES
     assert replies[1] == replies[0]
+
+
+def test_ray_over_both_hosts_learns_what_the_quickstart_learns(hosts: TwoHosts, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    hosts.start_ray(cpus=(0, 1))
+    running = hosts.start(0, "vlmq", *_quickstart(tmp_path / "run"), *RAY, "--data.collectors.count", "1")
+    _finished(running)
+    _check_learnt(tmp_path / "run")
+
+
+def test_torchrun_over_both_hosts_learns_what_the_quickstart_learns(hosts: TwoHosts, tmp_path: Path) -> None:
+    for running in _torchrun(hosts, *_quickstart(tmp_path / "run")):
+        _finished(running)
+    _check_learnt(tmp_path / "run")
+
+
+def _quickstart(run_dir: Path) -> list[str]:
+    """Its command, without the baseline and the bars."""
+    phases = [
+        phase for phase in yaml.safe_load(QUICKSTART.read_text())["model"]["phases"] if phase["name"] != "sft"
+    ]
+    return [
+        *(
+            "fit",
+            "--config",
+            str(QUICKSTART),
+            "--model.phases",
+            yaml.safe_dump(phases, default_flow_style=True),
+        ),
+        *("--trainer.default_root_dir", str(run_dir), "--trainer.enable_progress_bar", "false"),
+    ]
+
+
+def _check_learnt(run_dir: Path) -> None:
+    rows = {row.name: row for row in read_results(run_dir / "results.json")}
+    online = rows["afsft_online"]
+    assert online.low > rows["warmup"].high, "the intervals are apart"
+    assert online.success >= LEAST_SUCCESS
+    with EpisodeStore.open(run_dir / "replay") as own_play:
+        assert {episode.index for episode in own_play} == set(range(len(own_play)))
+        assert len(own_play) == 20 * 32, "twenty rounds, none lost and none twice"
+
+
+def _torchrun(hosts: TwoHosts, *fit: str) -> list[subprocess.Popen[str]]:
+    """`vlmq fit` by one process on each host."""
+    return [
+        hosts.start(
+            host, "torchrun", "--nnodes", "2", "--node-rank", str(host), "--nproc-per-node", "1",
+            "--master-addr", ADDRESSES[0], "--master-port", "29500", "--local-addr", ADDRESSES[host],
+            "--no-python", "vlmq", *fit, "--trainer.num_nodes", "2", "--trainer.strategy", "ddp",
+            GLOO_SOCKET_IFNAME=INTERFACE,
+        )
+        for host in (0, 1)
+    ]  # fmt: skip
 
 
 def _episodes(folder: Path) -> dict[int, list[object]]:

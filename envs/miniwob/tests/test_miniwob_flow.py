@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from vlmq.data.store import EpisodeStore
 
@@ -71,3 +72,46 @@ def test_a_run_outlives_its_browsers(chromium: None, tmp_path: Path) -> None:
     assert len(EpisodeStore.open(stores[0])) == 16
     assert len(EpisodeStore.open(stores[1])) == 8
     assert not any(not episode.turns for episode in EpisodeStore.open(stores[0]))
+
+
+@pytest.mark.slow
+def test_a_run_over_browsers_that_is_killed_again_and_again_loses_and_doubles_nothing(
+    chromium: None, tmp_path: Path
+) -> None:
+    config, run_dir = tmp_path / "miniwob.yaml", tmp_path / "run"
+    config.write_text(CONFIG.replace("RUN", str(run_dir)))
+    command = [str(Path(sys.executable).with_name("vlmq")), "fit", "--config", str(config)]
+    last = run_dir / "checkpoints" / "last.ckpt"
+    moments = [
+        run_dir / "dataset" / "episodes.bin",
+        last,
+        run_dir / "replay" / "episodes.bin",
+    ]
+    for moment in moments:
+        more = ["--ckpt_path", "last"] if last.is_file() else []
+        with (
+            (tmp_path / "said").open("w") as said,
+            subprocess.Popen([*command, *more], stdout=said, stderr=said) as run,
+        ):
+            while not (moment.is_file() and moment.stat().st_size):
+                assert run.poll() is None, (moment.name, (tmp_path / "said").read_text())
+                time.sleep(0.05)
+            browsers = _browsers(psutil.Process(run.pid))
+            run.send_signal(signal.SIGKILL)
+        _, alive = psutil.wait_procs(browsers, timeout=30)
+        assert not alive, "a browser outlives its trainer"
+    done = subprocess.run([*command, "--ckpt_path", "last"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, count in (("dataset", 16), ("replay", 8)):
+        store = EpisodeStore.open(run_dir / name)
+        assert store.verify() == []
+        assert sorted(store.table["index"].tolist()) == list(range(count)), "none lost, none twice"
+        assert all(episode.turns for episode in store)
+    rows = json.loads((run_dir / "results.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["data", "warmup", "afsft_online"]
+    assert rows[-1]["updates"] == 20
+    assert rows[-1]["curve"][-1]["own_turns"] == sum(
+        len(e.turns) for e in EpisodeStore.open(run_dir / "replay")
+    )
+    dataset = EpisodeStore.open(run_dir / "dataset")
+    assert rows[0]["success"] == sum(bool(episode.success) for episode in dataset) / 16
