@@ -151,6 +151,35 @@ def test_a_gpu_that_is_not_there_is_told_with_another_choice(say: Say) -> None:
     assert "--trainer.accelerator cpu" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--trainer.strategy", "fsdp"), "use fsdp2 to shard"),
+        (("--trainer.strategy", "deepspeed_stage_2"), "use fsdp2 to shard"),
+        (("--trainer.strategy", "nonsense"), "nonsense"),
+        (("--trainer.accelerator", "abacus"), "abacus"),
+        (("--trainer.devices", "0"), "devices"),
+        (("--trainer.precision", "7"), "trainer.precision cannot be 7: it takes 64, 32, 16"),
+        (("--data.batch_size", "few"), "data.batch_size cannot be few: it takes a whole number"),
+        (("--data.collect.episodes", "few"), "data.collect.episodes cannot be few: it takes a whole number"),
+        (("--model.lora.rank", "few"), "model.lora.rank cannot be few: it takes a whole number"),
+        (("--model.lora.rank", "0"), "lora.rank is 0; give 1 or more"),
+        (("--model.critic.members", "0"), "critic.members is 0; give 1 or more"),
+        (("--model.max_reply", "0"), "model.max_reply is 0; give 1 or more"),
+        (("--model.learning_rate", "-1"), "model.learning_rate is -1.0; give 0 or more"),
+        (("--trainer.val_check_interval", "0"), "trainer.val_check_interval is 0; it must be above 0"),
+        (("--trainer.devices", "x"), "devices"),
+        (("--seed_everything", "-1"), "seed_everything is -1"),
+        (("--model.tau", ".nan"), "model.tau is nan; it must lie between 0 and 1"),
+        (("--data.evaluation.episodes", "0"), "evaluation.episodes is 0; give 1 or more"),
+        (("--data.collect.corruption", "2"), "collect.corruption is 2.0; it must lie between 0 and 1"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, tuple) else "",
+)
+def test_a_setting_that_cannot_be_is_one_sentence(say: Say, options: tuple[str, ...], told: str) -> None:
+    assert told in say(*options)
+
+
 def _edited(small: SmallRun, tmp_path: Path, old: str, new: str) -> SmallRun:
     text = small.config.read_text()
     assert old in text

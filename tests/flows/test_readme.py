@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,87 +11,27 @@ from typing import Any
 
 import pytest
 import yaml
+from shown import HEAVY, ROOT, SHOWN, blocks, commands, parsed, with_our_files
 from small_run import SmallRun
 
 from vlmq.cli import main
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import read_results, write_results
-from vlmq.train import cli as heavy
 from vlmq.trained import fqe
 from vlmq.trained.agent import load
 
-ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 # These change another configuration, after which they are named on the command line.
 ON_TOP = [path for path in SHIPPED if "model" not in yaml.safe_load(path.read_text(encoding="utf-8"))]
 CONFIGS = [path for path in SHIPPED if path not in ON_TOP]
 BASELINES = sorted((ROOT / "configs" / "baselines").glob("*.yaml"))
-PROSE = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(ROOT.glob("plugins/*/README.md")),
-    *sorted(ROOT.glob("envs/*/README.md")),
-]
-HEAVY = ("fit", "validate", "collect")
 ENV_ID = re.compile(r"(remote://[\w.:-]+/)?\w+/[\w-]+-v\d+")
-
-
-def _blocks(path: Path, *languages: str) -> Iterator[str]:
-    """What stands between a fence that opens with one of these words and the fence that closes it."""
-    opened, lines = None, []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("```"):
-            lines.append(line)
-        elif opened is None:
-            opened, lines = line.removeprefix("```").strip(), []
-        else:
-            if opened in languages:
-                yield "\n".join(lines)
-            opened = None
-
-
-def _indented(path: Path) -> str:
-    """The commands of blocks that are set off by four spaces rather than by fences."""
-    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
-    return "\n".join(re.findall(r"^    (vlmq (?:.*\\\n)*.*)$", prose, re.M))
-
-
-def _commands(text: str) -> Iterator[list[str]]:
-    """Each `vlmq ...` of a text, joined where it is broken over lines, without comments."""
-    for line in text.replace("\\\n", " ").splitlines():
-        for part in line.split("&&"):
-            words = shlex.split(part, comments=True)
-            if words[:1] == ["vlmq"]:
-                yield words[1:]
-
-
-# A command that several pages show is asked about once.
-SHOWN = {
-    tuple(words): f"{path.parent.name}/{path.name}: {' '.join(words)}"[:90]
-    for path in reversed(PROSE)
-    for block in (*_blocks(path, "", "bash", "sh", "console"), _indented(path))
-    for words in _commands(block)
-}
 COMMANDS = [pytest.param(list(words), id=name) for words, name in SHOWN.items()]
 
 
 def test_the_readme_shows_commands() -> None:
-    verbs = {words[0] for words in _commands("\n".join(_blocks(ROOT / "README.md", "")))}
+    verbs = {words[0] for words in commands("\n".join(blocks(ROOT / "README.md", "")))}
     assert verbs >= {"fit", "validate", "collect", "envs", "configs", "data"}
-
-
-def _parsed(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The configuration that the real command line makes of it; nothing is run."""
-    monkeypatch.setattr(sys, "argv", ["vlmq"])
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as left:
-        heavy.main([*arguments, "--print_config"])
-    assert left.value.code in (0, None), capsys.readouterr().err
-    return capsys.readouterr().out
-
-
-def _made_up(word: str) -> bool:
-    return word in ("OWNER/NAME",) or word.startswith(("my.", "mine.", "runs/mine", "RUN/"))
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -104,9 +41,8 @@ def test_a_command_shown_to_people_exists(
     monkeypatch.chdir(ROOT)
     verb, *rest = words
     if verb in HEAVY:
-        # A file of the reader's own is played by one of ours; a checkpoint is of a run that nobody has made here.
-        ours = [(_made_up(word) and word.endswith(".yaml")) or word == "..." for word in rest]
-        rest = [str(CONFIGS[0]) if made_up else word for word, made_up in zip(rest, ours, strict=True)]
+        # A checkpoint is of a run that nobody has made here.
+        rest = with_our_files(rest)
         if "--ckpt_path" in rest:
             place = rest.index("--ckpt_path")
             assert rest[place + 1] in ("last", "best") or rest[place + 1].endswith(".ckpt")
@@ -114,7 +50,7 @@ def test_a_command_shown_to_people_exists(
         if "--dry-run" in rest:
             rest[rest.index("--dry-run")] = "--trainer.dry_run=true"
         assert "--config" in rest
-        config = yaml.safe_load(_parsed([verb, *rest], capsys, monkeypatch))
+        config = yaml.safe_load(parsed([verb, *rest], capsys, monkeypatch))
         assert config["model"]["backbone"]
         return
     assert main([*words, "--help"]) == 0
@@ -137,7 +73,7 @@ def _kind(verb: str, word: str) -> str:
 def _own_command(path: Path) -> list[str]:
     """The command that the header of a configuration shows."""
     (line,) = (line for line in path.read_text(encoding="utf-8").splitlines() if "Command:" in line)
-    return next(_commands(line.partition("Command:")[2]))
+    return next(commands(line.partition("Command:")[2]))
 
 
 @pytest.mark.parametrize("path", ON_TOP, ids=lambda path: path.stem)
@@ -146,9 +82,9 @@ def test_a_configuration_that_goes_on_top_of_another_changes_what_it_says_alone(
 ) -> None:
     monkeypatch.chdir(ROOT)
     command = _own_command(path)
-    config = yaml.safe_load(_parsed(command, capsys, monkeypatch))
+    config = yaml.safe_load(parsed(command, capsys, monkeypatch))
     place = command.index(f"configs/{path.name}")
-    without = yaml.safe_load(_parsed(command[: place - 1] + command[place + 1 :], capsys, monkeypatch))
+    without = yaml.safe_load(parsed(command[: place - 1] + command[place + 1 :], capsys, monkeypatch))
     for section, changes in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         for name, value in changes.items():
             found = config[section].pop(name)
@@ -166,7 +102,7 @@ def test_a_baseline_changes_what_it_says_and_keeps_the_data(
 ) -> None:
     monkeypatch.chdir(ROOT)
     told = path.read_text(encoding="utf-8")
-    config = yaml.safe_load(_parsed(_own_command(path), capsys, monkeypatch))
+    config = yaml.safe_load(parsed(_own_command(path), capsys, monkeypatch))
     base = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
     assert config["data"]["collect"].items() >= base["data"]["collect"].items()
     assert config["data"]["evaluation"]["final_episodes"] == base["data"]["evaluation"]["final_episodes"]
@@ -181,7 +117,7 @@ def test_a_shipped_configuration_is_what_the_command_line_understands(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    config = yaml.safe_load(_parsed(["fit", "--config", str(path)], capsys, monkeypatch))
+    config = yaml.safe_load(parsed(["fit", "--config", str(path)], capsys, monkeypatch))
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     names = [phase["name"] for phase in given["model"]["phases"]]
     assert [phase["name"] for phase in config["model"]["phases"]] == names
@@ -248,7 +184,7 @@ def test_a_command_shown_to_people_does_what_it_is_for(
 def test_the_python_that_the_readme_shows_acts(
     small: SmallRun, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (block,) = _blocks(ROOT / "README.md", "python")
+    (block,) = blocks(ROOT / "README.md", "python")
     seen = EpisodeStore.open(small.folder / "dataset")[0].turns[0].observation
     monkeypatch.chdir(here)
     names: dict[str, Any] = {"image": seen.image, "text": seen.text}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vlmq.api import UserError
 from vlmq.loss import bins
 from vlmq.model.heads import COPIES, CriticConfig, CriticHead
 
@@ -114,7 +115,7 @@ def test_tied_rows_are_read_and_never_trained() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"members": 0}, "at least 1"),
+        ({"members": 0}, "members is 0; give 1 or more"),
         ({"expectile": 1.0}, "between 0 and 1"),
         ({"subset": 3}, "3; it is a number of the 2 members"),
         ({"conservative": -1.0}, "0 or more"),
@@ -125,5 +126,5 @@ def test_tied_rows_are_read_and_never_trained() -> None:
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UserError, match=said):
         replace(SIZE, **settings)

@@ -110,7 +110,7 @@ def test_the_schedule_counts_what_was_trained_on_own_play() -> None:
         ({"replay_ratio": 0.0}, "replay_ratio is 0.0"),
         ({"explore": 0.2, "explore_start": 0.1}, "may only fall"),
         ({"explore": 1.2}, "probabilities"),
-        ({"episodes": 0}, "at least 1"),
+        ({"episodes": 0}, "online.episodes is 0; give 1 or more"),
         ({"rounds": 0}, "online.rounds is 0"),
     ],
 )

@@ -20,8 +20,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConf
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.logging import disable_progress_bar
 
-from vlmq.api import ModelError, adapter_for
+from vlmq import ranges
+from vlmq.api import ModelError, UserError, adapter_for
 from vlmq.model import attention, quantize, rotary, vision
+from vlmq.model.quantize import Bits
 
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder")
 """What families call their vision towers."""
@@ -46,7 +48,13 @@ class LoraSettings:
     alpha: int = 32
     dropout: float = 0.0
     target_modules: str = _LANGUAGE_LINEARS
-    quantize: quantize.Bits | None = None
+    quantize: Bits | None = None
+
+    def __post_init__(self) -> None:
+        ranges.at_least(1, **{"lora.rank": self.rank})
+        ranges.above(0, **{"lora.alpha": self.alpha})
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"lora.dropout is {self.dropout}; it is a share, from 0 to below 1.")
 
 
 class Backbone(nn.Module):

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vlmq import ranges
 from vlmq.api import UserError
 from vlmq.loss import bins as binned
 from vlmq.loss.critic import Reduction
@@ -58,27 +59,28 @@ class CriticConfig:
     conservative: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.members, self.width, self.dim, self.top_k) < 1:
-            raise ValueError("critic.members, width, dim and top_k must each be at least 1.")
+        ranges.at_least(
+            1,
+            **{f"critic.{name}": getattr(self, name) for name in ("members", "width", "dim", "top_k")},
+        )
         if not 0.0 < self.expectile < 1.0:
-            raise ValueError(f"critic.expectile is {self.expectile}; it must lie between 0 and 1.")
+            raise UserError(f"critic.expectile is {self.expectile}; it must lie between 0 and 1.")
         if self.subset is not None and not 1 <= self.subset <= self.members:
-            raise ValueError(f"critic.subset is {self.subset}; it is a number of the {self.members} members.")
-        if self.conservative < 0.0:
-            raise ValueError(f"critic.conservative is {self.conservative}; a weight is 0 or more.")
+            raise UserError(f"critic.subset is {self.subset}; it is a number of the {self.members} members.")
+        ranges.at_least(0, **{"critic.conservative": self.conservative})
         if self.distributional and self.value in ("policy", "turn"):
-            raise ValueError(
+            raise UserError(
                 f"critic.loss '{self.loss}' keeps a distribution for each token, too many for critic.value "
                 f"'{self.value}'; choose topk or expectile."
             )
         if self.distributional and self.bins < 2 * binned.PADDING + 2:
-            raise ValueError(f"critic.bins is {self.bins}; give at least {2 * binned.PADDING + 2}.")
+            raise UserError(f"critic.bins is {self.bins}; give at least {2 * binned.PADDING + 2}.")
         if self.conservative and (self.distributional or self.value == "turn"):
-            raise ValueError(
+            raise UserError(
                 "critic.conservative needs Q as a number for every token: loss mse, and not value turn."
             )
         if self.support is not None and not self.support[0] < self.support[1]:
-            raise ValueError(
+            raise UserError(
                 f"critic.support is {list(self.support)}; give the lowest return, then the highest."
             )
 

@@ -18,11 +18,10 @@ import lightning as L
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from vlmq import configs
+from vlmq import configs, ranges
 from vlmq.api import UserError
 from vlmq.data import files
 from vlmq.train import acting, checkpoint, dry, folder, memory, strategy
@@ -51,12 +50,16 @@ class VlmqTrainer(L.Trainer):
             raise UserError(
                 "trainer.accumulate_grad_batches must stay 1: one batch is one update; change data.batch_size."
             )
+        ranges.at_least(1, **{"trainer.checkpoint_every": checkpoint_every})
+        if isinstance(interval := kwargs.get("val_check_interval"), (int, float)):
+            ranges.above(0, **{"trainer.val_check_interval": interval})
         if dry_run:
-            super().__init__(
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                **dry.options({**kwargs, "max_epochs": 1}),
-            )
+            with strategy.refused(kwargs.get("strategy")):
+                super().__init__(
+                    num_sanity_val_steps=0,
+                    use_distributed_sampler=False,
+                    **dry.options({**kwargs, "max_epochs": 1}),
+                )
             return
         run_dir = Path(kwargs.get("default_root_dir") or "runs/default")
         kwargs["default_root_dir"] = str(run_dir)
@@ -70,7 +73,8 @@ class VlmqTrainer(L.Trainer):
         ]
         kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), *own]
         kwargs["max_epochs"] = 1
-        super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)
+        with strategy.refused(kwargs.get("strategy")):
+            super().__init__(num_sanity_val_steps=0, use_distributed_sampler=False, **kwargs)
         strategy.prepare(self.strategy)
         if type(self.strategy.checkpoint_io) is TorchCheckpointIO:
             self.strategy.checkpoint_io = checkpoint.CheckpointFile()
@@ -159,6 +163,8 @@ class VlmqCLI(LightningCLI):
         # Here and not later: next, Lightning reads the file for settings of its own.
         verb = self.config.subcommand
         settings = self.config[verb]
+        if not 0 <= settings.seed_everything < _SEEDS:
+            raise UserError(f"seed_everything is {settings.seed_everything}; give 0 or more, below {_SEEDS}.")
         run_dir = _run_dir(settings)
         takes = verb == "fit" and folder.is_first_process() and not settings.trainer.dry_run
         if settings.get("ckpt_path") is None:
@@ -186,16 +192,15 @@ class VlmqCLI(LightningCLI):
         dests = {action.dest for parser in parsers for action in parser._actions}
         return sorted(dests | {f"phases.{field.name}" for field in fields(Phase)})
 
-    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer; settings that this machine cannot serve are the user's to change."""
+    def instantiate_classes(self) -> None:
+        """Make trainer, model and data; what settings say of themselves is told, however the parser wraps it."""
         try:
-            return super().instantiate_trainer(**kwargs)
-        except MisconfigurationException as error:
-            reason = " ".join(str(error).split()).rstrip(".!")
-            raise UserError(
-                f"the trainer's settings do not fit this machine: {reason}; choose others, --trainer.accelerator cpu "
-                "for instance."
-            ) from error
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__
+            raise cause or error from error
 
     def before_instantiate_classes(self) -> None:
         """A dry run happens nowhere."""
@@ -251,7 +256,7 @@ def explain(message: str, known: list[str]) -> str:
     text = " ".join(message.split()).rstrip(".")
     unknown = _UNKNOWN.search(text)
     if unknown is None:
-        return f"{text}; `vlmq fit --help` tells what each setting takes."
+        return f"{_mistyped(text) or text}; `vlmq fit --help` tells what each setting takes."
     key = next(group for group in unknown.groups() if group)
     last = key.rsplit(".", 1)[-1]
     near = difflib.get_close_matches(key, known, n=2, cutoff=0.75)
@@ -269,6 +274,32 @@ _UNKNOWN = re.compile(
     r"does not accept option '([\w.\-]+)'|Option '([\w.\-]+)' is not accepted|[Uu]nrecognized arguments:? --([\w.\-]+)"
     r"|[Kk]ey '?\"?([\w.\-]+)'?\"? is not expected"
 )
+
+
+def _mistyped(text: str) -> str | None:
+    """What a setting cannot be, and what it takes; None where the parser says something else."""
+    key, given = re.match(r'Parser key "([\w.]+)"', text), re.search(r".*(?:Got|Given) value: (.*)$", text)
+    inner = re.search(r"NestedArg\(key='([\w.]+)', val=(.*?)\)", text)
+    kinds = re.findall(r"Expected a (?:typing\.)?(Literal\[.*?\]|<class '[\w.]+'>|path)", text)
+    if key is None or given is None or not kinds:
+        return None
+    takes = list(dict.fromkeys(_KINDS.get(kind, kind) for kind in kinds))
+    for place, kind in enumerate(takes):
+        if kind.startswith("Literal["):
+            takes[place] = kind[len("Literal[") : -1].replace("'", "")
+        elif kind.startswith("<class"):
+            takes[place] = "settings of its own"
+    if inner is not None:  # of settings that may be null, which are not what was given
+        takes = [kind for kind in takes if kind != "null"] or takes
+    name, value = (f"{key[1]}.{inner[1]}", inner[2].strip("'")) if inner else (key[1], given[1])
+    return f"{name} cannot be {value}: it takes {' or '.join(dict.fromkeys(takes))}"
+
+
+_KINDS = {
+    "<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'bool'>": "true or false",
+    "<class 'str'>": "text", "<class 'list'>": "a list", "<class 'dict'>": "a mapping", "<class 'NoneType'>": "null",
+    "path": "a file",
+}  # fmt: skip
 
 
 def _leaves(known: list[str]) -> list[str]:
@@ -309,6 +340,8 @@ def _run_dir(settings: Any) -> Path:
     return Path(settings.trainer.default_root_dir or "runs/default")
 
 
+_SEEDS = 2**32
+"""How many NumPy tells apart."""
 _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}
 
 

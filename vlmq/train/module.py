@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vlmq import ranges
 from vlmq.api import ModelError, UserError
 from vlmq.data.batch import Batch
 from vlmq.loss import masked
@@ -133,9 +134,17 @@ class VlmqModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns, traces)
-        for name, value in {"tau": tau, "trunk_gradient": trunk_gradient}.items():
-            if not 0.0 <= value <= 1.0:
-                raise UserError(f"model.{name} is {value}; it must lie between 0 and 1.")
+        ranges.share(**{"model.tau": tau, "model.trunk_gradient": trunk_gradient})
+        ranges.at_least(1, **{"model.max_reply": max_reply})
+        ranges.above(0, **{"model.clip": clip})
+        ranges.at_least(
+            0,
+            **{
+                "model.learning_rate": learning_rate, "model.critic_learning_rate": critic_learning_rate,
+                "model.weight_decay": weight_decay, "model.warmup_updates": warmup_updates,
+                "model.critic_weight": critic_weight, "model.kl_weight": kl_weight, "model.reuse_gb": reuse_gb,
+            },
+        )  # fmt: skip
         if traces == "tree_backup" and (n_turns is not None or critic.value == "turn"):
             raise UserError(
                 "model.traces tree_backup asks Q of the tokens on the way, which n_turns and critic.value 'turn' "
@@ -154,14 +163,10 @@ class VlmqModule(L.LightningModule):
         }  # fmt: skip
         self.schedule = Schedule(phases)
         self._history, self.max_reply = History(history, history_pictures), max_reply
-        if kl_weight < 0.0:
-            raise UserError(f"model.kl_weight is {kl_weight}; a weight is 0 or more.")
         if kl_weight and weights == "random":
             raise UserError(
                 "model.kl_weight keeps the policy near its start; weights: random start from nothing."
             )
-        if reuse_gb < 0.0:
-            raise UserError(f"model.reuse_gb is {reuse_gb}; give a size in GB, 0 to keep nothing.")
         self.reuse_gb = reuse_gb
         self.critic_weight, self.kl_weight, self.clip, self.tau = critic_weight, kl_weight, clip, tau
         self.learning_rate, self.critic_learning_rate = learning_rate, critic_learning_rate

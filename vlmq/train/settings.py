@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vlmq import ranges
 from vlmq.api import UserError
 
 PolicyName = Literal["random", "expert", "mixture", "model"]
@@ -30,6 +31,11 @@ class Collect:
     expert: float = 0.5
     expert_by: Literal["episode", "turn"] = "episode"
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        ranges.at_least(1, **{"collect.episodes": self.episodes})
+        ranges.share(**{"collect.corruption": self.corruption, "collect.expert": self.expert})
+        ranges.at_least(0, **{"collect.temperature": self.temperature})
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,10 @@ class Online:
     rounds: int | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds is not None and self.rounds < 1:
-            raise UserError(f"online.rounds is {self.rounds}; give at least 1, or null for all.")
-        if min(self.episodes, self.every, self.explore_rounds) < 1:
-            raise UserError("online.episodes, every and explore_rounds must each be at least 1.")
-        if self.replay_ratio is not None and self.replay_ratio <= 0.0:
-            raise UserError(
-                f"online.replay_ratio is {self.replay_ratio}; it must be above 0, or null to go by online.every."
-            )
+        counts = "rounds", "episodes", "every", "explore_rounds"
+        ranges.at_least(1, **{f"online.{name}": getattr(self, name) for name in counts})
+        ranges.above(0, **{"online.replay_ratio": self.replay_ratio})
+        ranges.at_least(0, **{"online.temperature": self.temperature})
         start = self.explore if self.explore_start is None else self.explore_start
         if not 0.0 <= self.explore <= start <= 1.0:
             raise UserError(
@@ -142,9 +144,9 @@ class Evaluation:
     show: int = 2
 
     def __post_init__(self) -> None:
-        if self.show < 0:
-            raise UserError(f"evaluation.show is {self.show}; give a number of episodes, 0 for none.")
+        ranges.at_least(0, **{"evaluation.show": self.show})
+        counts = "episodes", "final_episodes"
+        ranges.at_least(1, **{f"evaluation.{name}": getattr(self, name) for name in counts})
         if self.best_of < 2:
             raise UserError(f"evaluation.best_of is {self.best_of}; give at least 2 replies to choose from.")
-        if self.q_shift <= 0.0:
-            raise UserError(f"evaluation.q_shift is {self.q_shift}; it must be above 0.")
+        ranges.above(0, **{"evaluation.q_shift": self.q_shift})

@@ -1,25 +1,59 @@
-"""Sharding the actor-critic with FSDP2."""
+"""Strategies: which of Lightning's serve here, and sharding the actor-critic with FSDP2."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as dist
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import ModelParallelStrategy, Strategy, StrategyRegistry
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+from vlmq.api import UserError
 from vlmq.model import vision
 from vlmq.model.actor_critic import ActorCritic
 
 NAME = "fsdp2"
 """`trainer.strategy: fsdp2` is Lightning's ModelParallelStrategy, set as this project needs it."""
 
+_UNFIT = ("fsdp", "deepspeed")
+"""PyTorch's first FSDP and DeepSpeed wrap the module as a whole, and gather weights for its `forward` alone."""
+
 if NAME not in StrategyRegistry.available_strategies():
     StrategyRegistry.register(
         NAME, ModelParallelStrategy, "FSDP2 over all processes", save_distributed_checkpoint=False
     )
+
+
+@contextmanager
+def refused(chosen: Any) -> Iterator[None]:
+    """While Lightning makes a trainer: what this machine or this project cannot serve is the user's to change.
+
+    Args:
+        chosen: `trainer.strategy`.
+
+    Raises:
+        UserError: the strategy shards in a way that sampling cannot pass, or what the trainer was told does not fit
+            this machine.
+    """
+    name = chosen if isinstance(chosen, str) else type(chosen).__name__
+    if name.lower().startswith(_UNFIT) and name != NAME:
+        raise UserError(
+            f"trainer.strategy {name} takes the weights apart where the agent must sample from them; "
+            f"use {NAME} to shard, or ddp."
+        )
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        reason = " ".join(str(error).split()).rstrip(".!")
+        raise UserError(
+            f"the trainer's settings do not fit this machine: {reason}; choose others, --trainer.accelerator cpu "
+            "for instance."
+        ) from error
 
 
 def prepare(strategy: Strategy) -> None:
