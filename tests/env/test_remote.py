@@ -24,7 +24,8 @@ from vlmq.api import ContractError, PluginError, UserError
 from vlmq.env import registry, wire
 from vlmq.env.address import address_of, local_id, read_token
 from vlmq.env.pool import Pool, Step, make_pool
-from vlmq.env.serve import Server
+from vlmq.env.remote import RemoteWorker
+from vlmq.env.serve import Server, _changed
 
 WALK, RECALL = "line/Walk-v0", "line/Recall-v0"
 HEADER = struct.Struct(">4sII")
@@ -412,6 +413,28 @@ def test_whoever_stalls_in_the_middle_of_a_greeting_is_hung_up_on(
         with socket.create_connection((server.host, server.port), timeout=10) as sock:
             sock.sendall(said)
             assert hung_up(sock)
+
+
+@pytest.mark.parametrize("rows", [[0, 5], [3, 2], [1, 3], [-1, 4], None, [0]], ids=str)
+def test_rows_that_are_none_of_the_pictures_are_refused(rows: object) -> None:
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    with pytest.raises((ValueError, TypeError, wire.Malformed)):
+        RemoteWorker._patched(None, rows, wire.to_png(image), (4, 6, 3))
+
+
+def test_rows_that_have_changed_make_the_picture_anew() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(256, size=(9, 6, 3), dtype=np.uint8)
+    frame, shown = None, None
+    for _ in range(50):
+        top, end = _changed(image, shown)
+        if top < end:
+            frame = RemoteWorker._patched(frame, [top, end], wire.to_png(image[top:end]), (9, 6, 3))
+            shown = image.copy()
+        assert frame is not None
+        np.testing.assert_array_equal(frame, image)
+        for row in rng.integers(9, size=rng.integers(3)):
+            image[row, rng.integers(6)] += 1
 
 
 def test_a_picture_that_is_not_the_promised_one_is_refused_before_it_is_decoded() -> None:

@@ -227,7 +227,7 @@ class RemoteWorker:
                 "step"
             ]
             if png and self.shape.image is not None:
-                self._frame = wire.from_png(png, self.shape.image)
+                self._frame = self._patched(self._frame, message["rows"], png, self.shape.image)
             if self.shape.image is not None and self._frame is None:
                 raise ValueError("no picture")
             return Step(
@@ -238,6 +238,18 @@ class RemoteWorker:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise wire.Malformed(f"an answer that is no turn ({error})") from error
+
+    @staticmethod
+    def _patched(
+        frame: NDArray[np.uint8] | None, rows: Any, png: bytes, shape: tuple[int, int, int]
+    ) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) with those rows that have changed, from the first to before the last that is named."""
+        top, end = map(int, rows)
+        if not (0 <= top < end <= shape[0] and (frame is not None or end - top == shape[0])):
+            raise ValueError(f"rows {top} to {end} of a picture of {shape[0]}")
+        frame = np.empty(shape, np.uint8) if frame is None else frame
+        frame[top:end] = wire.from_png(png, (end - top, *shape[1:]))
+        return frame
 
     def _lose(self, error: Exception) -> None:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

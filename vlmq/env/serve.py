@@ -26,6 +26,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlmq.api import SupportsExpert, UserError
 from vlmq.env import facts, registry, wire
 from vlmq.env.address import TOKEN, TOKEN_FILE
@@ -222,7 +225,7 @@ def attend(fd: int, parent: int, timeout_s: float) -> None:
 
 def _play(link: wire.Link, slot: Slot, most: int, timeout_s: float) -> None:
     """Answer one request after the other until the client has enough."""
-    shown: bytes | None = None
+    shown: NDArray[np.uint8] | None = None
     playing = False
     while True:
         # A learner may think for hours between two requests; that its machine is there, keep-alive tells.
@@ -248,11 +251,19 @@ def _play(link: wire.Link, slot: Slot, most: int, timeout_s: float) -> None:
             _time_limit(0)
         playing = not step.ended
         image = step.observation.image
-        # A picture that has not changed is not sent again.
-        pixels = None if image is None else image.tobytes()
-        png = b"" if image is None or pixels == shown else wire.to_png(image)
-        shown = pixels
-        link.send({"n": number, "step": _plain(step)}, png)
+        top, end = (0, 0) if image is None else _changed(image, shown)
+        png = b"" if image is None or top == end else wire.to_png(image[top:end])
+        if image is None or top < end:
+            shown = None if image is None else image.copy()
+        link.send({"n": number, "step": _plain(step), "rows": [top, end]}, png)
+
+
+def _changed(image: NDArray[np.uint8], shown: NDArray[np.uint8] | None) -> tuple[int, int]:
+    """The rows of a picture from the first that is not as it was shown to the last: what the client lacks."""
+    if shown is None or shown.shape != image.shape:
+        return 0, len(image)
+    rows = np.flatnonzero((image.reshape(len(image), -1) != shown.reshape(len(shown), -1)).any(1))
+    return (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
 
 
 def _make(hello: Mapping[str, Any]) -> Slot:

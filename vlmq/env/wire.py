@@ -2,7 +2,7 @@
 
     header   magic "VQEN", bytes of JSON, bytes of PNG (big-endian, 4 bytes each)
     JSON     one object
-    PNG      the picture, or nothing
+    PNG      those rows of the picture that have changed since the last, or nothing
 
 Nothing of a message is ever executed. Sizes are looked at before anything is read, and every wait has an end.
 """
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 MOST_REQUEST_BYTES = 64 * 1024
 """Of JSON from a client; a longer action has its own room."""
 MOST_ANSWER_BYTES = 16 * 2**20
