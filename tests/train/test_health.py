@@ -47,6 +47,25 @@ def test_a_known_failure_is_said_once_with_its_remedy(failure: str, changes: dic
     assert "docs/troubleshooting.md" in said
 
 
+def test_an_experts_tokens_that_the_policy_cannot_come_back_to_are_noticed() -> None:
+    alone = {
+        "pass_rate": 0.7,
+        "pass_rate/expert": 0.7,
+        "critic/explained_variance": 0.99,
+        "critic/q_max": 4.0,
+    }
+    for rare, said in ((0.0, 1), (0.9, 0)):
+        health = Health(5.0, 6.0)
+        heard = [
+            s
+            for _ in range(2 * WINDOW)
+            for s in health.see_update(FILTERED, {**alone, "pass_rate_at_pi/0_to_0.1": rare})
+        ]
+        assert len(heard) == said
+        assert all(s.startswith("locked out: ") for s in heard)
+    assert _heard({"pass_rate_at_pi/0_to_0.1": 0.0}) == [], "garbled tokens are among them"
+
+
 def test_where_outcomes_have_a_say_half_of_the_tokens_may_go() -> None:
     halves = {"pass_rate": 0.5, "pass_rate/random": 0.5, "pass_rate/expert": 0.52, "pass_rate/corrupted": 0.5}
     uncertain = halves | {"critic/explained_variance": 0.1}

@@ -53,7 +53,7 @@ class Health:
             self._recent.setdefault(name, deque(maxlen=WINDOW)).append(value)
         found.append(self._critic(phase))
         if phase.filter not in NO_CRITIC:
-            found += [self._inverted(), self._nothing_left(), self._no_priority()]
+            found += [self._inverted(), self._locked_out(), self._nothing_left(), self._no_priority()]
             if not phase.observed:  # what half of the outcomes fall short of is no coin's doing
                 found.append(self._coin_flip())
         return [said for said in found if said is not None]
@@ -139,6 +139,18 @@ class Health:
                 f"{100 * rates['expert']:.0f} % of the expert's: are the rewards' signs right?",
             )
         return None
+
+    def _locked_out(self) -> str | None:
+        """Data of an expert alone have no worse token in them: one that the policy hardly says must not be dropped."""
+        kept = self._mean("pass_rate_at_pi/0_to_0.1")
+        if kept is None or kept > 0.5 or self._pass_rates().keys() != {"expert"}:
+            return None
+        return self._one(
+            "locked out",
+            f"the filter keeps {100 * kept:.0f} % of those expert tokens that the policy hardly says: it counts on "
+            "replies that the data never show, and cannot come back; set model.critic.conservative (0.01), or a "
+            "margin further below zero",
+        )
 
     def _nothing_left(self) -> str | None:
         kept = self._mean("pass_rate")
