@@ -307,6 +307,18 @@ def merge_adapters(model: nn.Module) -> None:
             setattr(parent, name.rpartition(".")[2], module.get_base_layer())
 
 
+@torch.no_grad()
+def weights_to_load(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """A model's weights under the names of its checkpoint, adapters folded in on the way; the model stays as it is."""
+    for name, parameter in model.named_parameters():
+        owner, adapted, own = name.rpartition(".base_layer.")
+        if adapted and own == "weight":
+            layer: Any = model.get_submodule(owner)
+            parameter = parameter + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+        if ".lora_" not in name:
+            yield f"{owner}.{own}" if adapted else name, parameter.detach()
+
+
 def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
