@@ -181,9 +181,7 @@ class ScriptedPolicy:
         return scripted_reply(ids, "random")
 
 
-def exploration(
-    context: Context, encoder: Encoder, seed: int, between: tuple[float, float]
-) -> Reply | None:
+def exploration(context: Context, encoder: Encoder, seed: int, between: tuple[float, float]) -> Reply | None:
     """A random legal action in a model's place; None where the model itself shall reply.
 
     Args:

@@ -10,12 +10,13 @@ and temperature, as in `vlmq.model.generate`. Its draws are its own: the same no
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -143,35 +144,44 @@ class VllmPolicy:
         return [e or next(sampled) for c, e in known if e is not None or c.episode >= 0]
 
     def _sample(self, contexts: list[Context]) -> list[Reply]:
-        running = _running(self._engine, self._backbone.model_type)
+        running = _running(self._engine, self._backbone)
         running.follow(self, self._backbone)
         seeds = [counter.seed(self._seed, SAMPLING, context.episode, context.turn) for context in contexts]
         return running.sample(contexts, seeds, self._sampling, self._backbone.vocabulary)
 
 
-@lru_cache(maxsize=1)
-def _running(engine: Engine, model_type: str) -> _Running:
-    """The engine of this process: it takes long to start, and outlives the policies that play with it."""
-    return _Running(engine, model_type)
+_RUNNING: dict[Engine, _Running] = {}
+"""The one of this process: it takes long to start, and outlives the policies that play with it."""
+
+
+def _running(engine: Engine, backbone: Backbone) -> _Running:
+    if engine not in _RUNNING:
+        while _RUNNING:
+            _RUNNING.popitem()[1].close()
+        _RUNNING[engine] = _Running(engine, backbone)
+    return _RUNNING[engine]
 
 
 class _Running:
-    def __init__(self, engine: Engine, model_type: str) -> None:
+    def __init__(self, engine: Engine, backbone: Backbone) -> None:
         # In this process, where weights need not travel; and nothing is reported to anybody.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         from vllm import EngineArgs
+        from vllm.platforms import current_platform
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self._extra = FAMILIES[model_type]
+        self._extra = FAMILIES[backbone.model_type]
         self._of: object | None = None
         self._asked = 0
         arguments = EngineArgs(
             model=locate(engine.source),
-            dtype=engine.dtype,  # type: ignore[arg-type]  # one of the names it takes
+            dtype=engine.dtype,
             load_format="dummy",  # every weight comes from the learner
             gpu_memory_utilization=engine.memory,
+            # On a CPU its share is reckoned of the whole process, learner and all.
+            kv_cache_memory_bytes=_left_on_cpu(engine, backbone) if current_platform.is_cpu() else None,
             enforce_eager=engine.eager,
             max_model_len=-1,  # as much as there is memory for
             generation_config="vllm",  # none of the checkpoint's own ways of sampling
@@ -191,6 +201,12 @@ class _Running:
             ) from error
         self._fields = self._engine.renderer.get_mm_processor()._get_mm_fields_config
 
+    def close(self) -> None:
+        """Give its memory back."""
+        self._engine.engine_core.shutdown()
+        del self._engine, self._fields
+        gc.collect()
+
     def follow(self, owner: object, backbone: Backbone) -> None:
         """Take a model's weights, unless they are its owner's already."""
         if self._of is owner:
@@ -201,8 +217,8 @@ class _Running:
         )[0]
         if left:
             raise ModelError(
-                f"vLLM has weights for {backbone.model_type} models that the learner has not, {', '.join(sorted(left)[:3])} "
-                f"among {len(left)}; set data.engine to transformers."
+                f"vLLM has {len(left)} weights for {backbone.model_type} models that the learner has not, "
+                f"{sorted(left)[0]} among them; set data.engine to transformers."
             )
         self._engine.reset_mm_cache()
         self._engine.reset_encoder_cache()
@@ -224,8 +240,8 @@ class _Running:
             self._asked += 1
             if len(ids) + sampling.max_tokens > room:
                 raise UserError(
-                    f"a context of {len(ids)} tokens and a reply of {sampling.max_tokens} do not fit into the {room} that "
-                    "vLLM has room for; raise data.vllm.memory, or shorten model.history."
+                    f"a context of {len(ids)} tokens and a reply of {sampling.max_tokens} do not fit into the {room} "
+                    "that vLLM has room for; raise data.vllm.memory, or shorten model.history."
                 )
             params = SamplingParams(
                 max_tokens=sampling.max_tokens,
@@ -266,6 +282,12 @@ class _Running:
         return mm_input(ids, {"image": items}, {"image": hashes}, {"image": places})
 
 
+def _left_on_cpu(engine: Engine, backbone: Backbone) -> int:
+    """What the weights leave of its share, in bytes."""
+    share = engine.memory * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(share) - sum(parameter.nbytes for parameter in backbone.parameters())
+
+
 def _load(model: torch.nn.Module, config: Any, weights: Any) -> set[str]:
     """Put weights in place, as vllm/model_executor/model_loader/reload/inplace.py does; gives those left out."""
     from vllm.model_executor.model_loader.reload import (
@@ -283,8 +305,8 @@ def _load(model: torch.nn.Module, config: Any, weights: Any) -> set[str]:
 def _reply(output: Any, ids: list[int]) -> Reply:
     if output.prompt_token_ids != ids:
         raise ModelError(
-            "vLLM has read other ids than the learner will see of the same context, so nothing was played; set data.engine "
-            "to transformers."
+            "vLLM has read other ids than the learner will see of the same context, so nothing was played; set "
+            "data.engine to transformers."
         )
     said = output.outputs[0]
     log_probs = [of[token].logprob for token, of in zip(said.token_ids, said.logprobs, strict=True)]
