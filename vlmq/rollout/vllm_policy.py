@@ -46,7 +46,6 @@ def _tiles(pixels: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 FAMILIES: dict[str, Extra | None] = {
     "idefics3": _tiles,
     "smolvlm": _tiles,
-    "llava": None,
     "qwen2_vl": None,
     "qwen2_5_vl": None,
 }
@@ -213,7 +212,7 @@ class _Running:
             return
         self._of = None
         left = self._engine.apply_model(
-            partial(_load, config=self._engine.model_config, weights=weights_to_load(backbone.model))
+            partial(_load, config=self._engine.model_config, weights=weights_to_load(backbone.model).items())
         )[0]
         if left:
             raise ModelError(
