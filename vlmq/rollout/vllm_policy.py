@@ -14,6 +14,7 @@ import gc
 import hashlib
 import importlib.metadata
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -167,36 +168,16 @@ class _Running:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        from vllm import EngineArgs
-        from vllm.platforms import current_platform
-        from vllm.v1.engine.llm_engine import LLMEngine
-
         self._extra = FAMILIES[backbone.model_type]
-        self._of: object | None = None
+        self._of: weakref.ref[object] | None = None
         self._asked = 0
-        arguments = EngineArgs(
-            model=locate(engine.source),
-            dtype=engine.dtype,
-            load_format="dummy",  # every weight comes from the learner
-            gpu_memory_utilization=engine.memory,
-            # On a CPU its share is reckoned of the whole process, learner and all.
-            kv_cache_memory_bytes=_left_on_cpu(engine, backbone) if current_platform.is_cpu() else None,
-            enforce_eager=engine.eager,
-            max_model_len=-1,  # as much as there is memory for
-            generation_config="vllm",  # none of the checkpoint's own ways of sampling
-            limit_mm_per_prompt={"video": 0},
-            mm_device_do_normalize=False,  # the pixels are normalised
-            mm_processor_cache_gb=0,
-            disable_log_stats=True,
-        )
         try:
-            with torch.random.fork_rng():  # vLLM sets the generators that the learner goes on with
-                self._engine = LLMEngine.from_engine_args(arguments)
-        except (ValueError, RuntimeError, OSError) as error:
+            self._engine = _start(engine, backbone)
+        except (ValueError, RuntimeError, OSError, ImportError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"vLLM cannot be started with '{engine.source}' ({reason}); give it room with data.vllm.memory, or set "
-                "data.engine to transformers."
+                f"vLLM cannot be started with '{engine.source}' ({reason}); for more memory see data.vllm.memory, "
+                "or else set data.engine to transformers."
             ) from error
         self._fields = self._engine.renderer.get_mm_processor()._get_mm_fields_config
 
@@ -208,12 +189,14 @@ class _Running:
 
     def follow(self, owner: object, backbone: Backbone) -> None:
         """Take a model's weights, unless they are its owner's already."""
-        if self._of is owner:
+        if self._of is not None and self._of() is owner:
             return
         self._of = None
-        left = self._engine.apply_model(
-            partial(_load, config=self._engine.model_config, weights=weights_to_load(backbone.model).items())
-        )[0]
+        weights = weights_to_load(backbone.model).items()
+        with torch.inference_mode(False), torch.no_grad():
+            (left,) = self._engine.apply_model(
+                partial(_load, config=self._engine.model_config, weights=weights)
+            )
         if left:
             raise ModelError(
                 f"vLLM has {len(left)} weights for {backbone.model_type} models that the learner has not, "
@@ -223,7 +206,7 @@ class _Running:
         self._engine.reset_encoder_cache()
         self._engine.reset_prefix_cache()
         self._image = int(getattr(backbone.model.config, "image_token_id"))  # noqa: B009  # untyped
-        self._of = owner
+        self._of = weakref.ref(owner)
 
     def sample(
         self, contexts: Sequence[Context], seeds: Sequence[int], sampling: Sampling, vocabulary: int
@@ -279,6 +262,39 @@ class _Running:
         if not items:
             return tokens_input(ids)
         return mm_input(ids, {"image": items}, {"image": hashes}, {"image": places})
+
+
+def _start(engine: Engine, backbone: Backbone) -> Any:
+    from vllm import EngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    on_cpu = current_platform.is_cpu()
+    arguments = EngineArgs(
+        model=locate(engine.source),
+        dtype=engine.dtype,
+        load_format="dummy",  # every weight comes from the learner
+        gpu_memory_utilization=engine.memory,
+        # On a CPU its share would be reckoned of the whole process, learner and all.
+        kv_cache_memory_bytes=_left_on_cpu(engine, backbone) if on_cpu else None,
+        enforce_eager=engine.eager,
+        max_model_len=-1,  # as much as there is memory for
+        generation_config="vllm",  # none of the checkpoint's own ways of sampling
+        limit_mm_per_prompt={"video": 0},
+        mm_device_do_normalize=False,  # the pixels are normalised
+        mm_processor_cache_gb=0,
+        disable_log_stats=True,
+    )
+    # It sets the generators that the learner goes on with; and its weights must be ones that can be set at any time.
+    with torch.random.fork_rng(), torch.inference_mode(False):
+        started = LLMEngine.from_engine_args(arguments)
+    if on_cpu:
+        from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+        size, known = started.model_config.get_head_size(), CPUAttentionBackend.get_supported_head_sizes()
+        if size not in known:
+            raise ValueError(f"on CPUs it knows attention heads of {known}, and these are of {size}")
+    return started
 
 
 def _left_on_cpu(engine: Engine, backbone: Backbone) -> int:
