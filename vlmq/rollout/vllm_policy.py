@@ -141,7 +141,8 @@ class VllmPolicy:
         asked = [c for c, e in zip(contexts, explored, strict=True) if e is None and c.episode >= 0]
         sampled = iter(self._sample(asked) if asked else ())
         known = zip(contexts, explored, strict=True)
-        return [e or next(sampled) for c, e in known if e is not None or c.episode >= 0]
+        replies = (next(sampled) if e is None else e for c, e in known if e is not None or c.episode >= 0)
+        return list(replies)
 
     def _sample(self, contexts: list[Context]) -> list[Reply]:
         running = _running(self._engine, self._backbone)
