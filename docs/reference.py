@@ -23,7 +23,7 @@ from vlmq.train.cli import VlmqTrainer
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.module import VlmqModule
 from vlmq.train.schedule import Phase
-from vlmq.train.settings import Collect, Collectors, Evaluation, Online
+from vlmq.train.settings import Collect, Collectors, Evaluation, Online, Vllm
 
 FOLDER = Path(__file__).resolve().parent
 HEAVY = ("fit", "validate", "collect")
@@ -44,6 +44,7 @@ SECTIONS: tuple[tuple[str, type], ...] = (
     ("data.online", Online),
     ("data.collectors", Collectors),
     ("data.evaluation", Evaluation),
+    ("data.vllm", Vllm),
     ("trainer", VlmqTrainer),
 )
 

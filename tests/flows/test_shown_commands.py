@@ -25,6 +25,7 @@ ELSEWHERE = {
     "pretrain_tiny": "the tiny model's own tests pretrain it",
     "trust_remote_code": "the adapter distributions' own tests run them",
     "10.99.0.1": "test_two_hosts.py has two hosts",
+    "vllm": "test_vllm.py runs it where it is installed",
 }
 HERE = [
     pytest.param(list(words), id=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,8 @@ from vlmq.prompt.processor import pictures_only
 
 SIDE = 32
 PATCH = 8
-WIDTH = 32
+WIDTH = int(os.environ.get("VLMQ_TEST_WIDTH", "32"))
+"""Of four heads: vLLM's kernels want 32 each, so its tests set 128."""
 _SIZE = {"height": SIDE, "width": SIDE}
 _LAYERS = {
     "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -311,7 +313,7 @@ def _qwen(
     return build
 
 
-_SECTIONS = {"mrope_section": [1, 1, 2]}
+_SECTIONS = {"mrope_section": [WIDTH // 32, WIDTH // 32, WIDTH // 16]}
 _OUT = {"intermediate_size": 2 * WIDTH, "out_hidden_size": WIDTH}
 FAMILIES: dict[str, Build] = {
     "idefics3": _idefics3,

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
+from transformers.core_model_loading import revert_weight_conversion
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.logging import disable_progress_bar
 
@@ -313,6 +314,27 @@ def merge_adapters(model: nn.Module) -> None:
             module.merge()
             parent = model.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], module.get_base_layer())
+
+
+@torch.no_grad()
+def weights_to_load(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights as its checkpoint would hold them, adapters folded in; the model stays as it is.
+
+    Names are those that `save_pretrained` writes, which need not be those in memory. Weights without adapters are
+    the model's own, not copies.
+    """
+    whole: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        owner, adapted, own = name.rpartition(".base_layer.")
+        if ".lora_" in name:
+            continue
+        value = parameter.detach()
+        if adapted and own == "weight":
+            layer: Any = model.get_submodule(owner)
+            value = value + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+        whole[f"{owner}.{own}" if adapted else name] = value
+    given: dict[str, Tensor] = revert_weight_conversion(model, whole)
+    return given
 
 
 def _add_lora(model: nn.Module, lora: LoraSettings) -> None:

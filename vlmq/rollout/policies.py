@@ -19,7 +19,8 @@ from vlmq.prompt.parse import Parsed, format_reply, parse_agent
 from vlmq.rollout.corrupt import corrupt
 from vlmq.rollout.reading import REUSE_GB, Asked, Reader
 
-_SAMPLING = counter.purpose("sampling")
+SAMPLING = counter.purpose("sampling")
+"""Of a reply's noise, with its episode and turn."""
 _CHOICE = counter.purpose("scripted choice")
 _EXPERT_TURN = counter.purpose("whether the expert plays a turn")
 _RATE = counter.purpose("exploration rate")
@@ -109,7 +110,8 @@ class ModelPolicy:
 
     def replies(self, contexts: list[Context]) -> list[Reply]:
         """One reply for each context, in order."""
-        replies = {i: reply for i, c in enumerate(contexts) if (reply := self._exploration(c)) is not None}
+        explored = [exploration(c, self._encoder, self._seed, self._explore) for c in contexts]
+        replies = {i: reply for i, reply in enumerate(explored) if reply is not None}
         asked = [i for i, context in enumerate(contexts) if i not in replies and context.episode >= 0]
         if self._anyone(bool(asked)):
             shown = asked or [0]
@@ -119,7 +121,7 @@ class ModelPolicy:
 
     def _sample(self, contexts: list[Context]) -> list[Reply]:
         several = [context for context in contexts for _ in range(self._best_of)]
-        noise = np.array([[self._seed, _SAMPLING, context.episode, context.turn] for context in several])
+        noise = np.array([[self._seed, SAMPLING, context.episode, context.turn] for context in several])
         if self._best_of > 1:
             noise = np.column_stack([noise, np.tile(np.arange(self._best_of), len(contexts))])
         asked = [Asked(c.segments, c.replies, c.slot, c.grows and c.slot >= 0) for c in contexts]
@@ -127,19 +129,6 @@ class ModelPolicy:
             asked, noise, self._sampling, guide=self._guide, best_of=self._best_of, anyone=self._anyone
         )
         return [Reply(ids[i], logprobs[i], "model") for i in best]
-
-    def _exploration(self, context: Context) -> Reply | None:
-        low, high = self._explore
-        if high == 0.0 or context.random_action is None:
-            return None
-        rate = low
-        if high > low:
-            rate += (high - low) * float(counter.uniform(self._seed, _RATE, context.episode))
-        draw = float(counter.uniform(self._seed, _CHOICE, context.episode, context.turn))
-        if draw >= rate:
-            return None
-        text = format_reply(context.random_action, self._encoder.reply_format)
-        return scripted_reply(self._encoder.reply(text), "random")
 
 
 class ScriptedPolicy:
@@ -190,6 +179,27 @@ class ScriptedPolicy:
             garbled = corrupt(action, encoder, (self._seed, context.episode, context.turn))
             return scripted_reply(garbled, "corrupted")
         return scripted_reply(ids, "random")
+
+
+def exploration(context: Context, encoder: Encoder, seed: int, between: tuple[float, float]) -> Reply | None:
+    """A random legal action in a model's place; None where the model itself shall reply.
+
+    Args:
+        context: of the turn.
+        encoder: the one that made it.
+        seed: of the draws.
+        between: lowest and highest probability; each episode has its own.
+    """
+    low, high = between
+    if high == 0.0 or context.random_action is None:
+        return None
+    rate = low
+    if high > low:
+        rate += (high - low) * float(counter.uniform(seed, _RATE, context.episode))
+    draw = float(counter.uniform(seed, _CHOICE, context.episode, context.turn))
+    if draw >= rate:
+        return None
+    return scripted_reply(encoder.reply(format_reply(context.random_action, encoder.reply_format)), "random")
 
 
 def scripted_reply(ids: NDArray[np.int32], source: str) -> Reply:

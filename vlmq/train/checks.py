@@ -18,6 +18,8 @@ from vlmq.train.schedule import Phase
 _PLACES = 32
 """About so many positions of a prompt at which a model is held against its own forward."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
+_OTHER_KERNELS = {**_TOLERANCE, torch.float32: 1e-3}
+"""Where another library has computed what the actor said."""
 
 
 def check_phases(
@@ -61,6 +63,7 @@ def check_acting(
     *,
     packed: bool,
     sharded: bool,
+    other_kernels: bool = False,
 ) -> None:
     """The learner sees what the actor saw, and says of it what the actor said.
 
@@ -72,6 +75,7 @@ def check_acting(
         device: the model's.
         packed: whether it learns from packed sequences.
         sharded: whether its weights are, so that its family's own forward cannot be asked.
+        other_kernels: whether it has played by another library's.
 
     Raises:
         ModelError: it does not.
@@ -79,7 +83,7 @@ def check_acting(
     check_encoding(episodes, encoder, history)
     if not sharded:
         check_own_forward(episodes[0].turns[0].observation, model.backbone, encoder, device)
-    check_log_probs(episodes, model, encoder, history, device, packed=packed)
+    check_log_probs(episodes, model, encoder, history, device, packed=packed, other_kernels=other_kernels)
 
 
 def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: History) -> None:
@@ -146,6 +150,7 @@ def check_log_probs(
     device: torch.device,
     *,
     packed: bool = False,
+    other_kernels: bool = False,
 ) -> float:
     """The learner's log-probabilities equal the actor's; gives the largest difference.
 
@@ -162,10 +167,11 @@ def check_log_probs(
     difference = (output.log_probs - batch.behaviour)[known].abs()
     worst = float(difference.max()) if len(difference) else 0.0
     dtype = next(model.backbone.parameters()).dtype
-    if not worst <= _TOLERANCE.get(dtype, 1e-4):
+    most = (_OTHER_KERNELS if other_kernels else _TOLERANCE).get(dtype, 1e-4)
+    if not worst <= most:
         raise ModelError(
             f"the learner's log-probabilities differ from the actor's by up to {worst:.2g} before the first update "
-            f"(at most {_TOLERANCE.get(dtype, 1e-4):g} is expected in {dtype}); acting and learning do not see the "
+            f"(at most {most:g} is expected in {dtype}); acting and learning do not see the "
             "same tokens, pixels or positions, so no training was started."
             + (" Perhaps this model family cannot pack sequences: try data.packed false." if packed else "")
         )

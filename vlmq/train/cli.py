@@ -110,6 +110,7 @@ class VlmqTrainer(L.Trainer):
         settings = datamodule.collect
         policy = None
         if settings is not None and settings.policy == "model":
+            acting.check(model)
             model.configure_model()
             if ckpt_path is not None:
                 content = checkpoint.read(Path(ckpt_path))

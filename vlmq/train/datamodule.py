@@ -26,13 +26,13 @@ from vlmq.report.results import Row
 from vlmq.rollout import sync
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import Policy, ScriptedPolicy
-from vlmq.train import stores
+from vlmq.train import acting, stores
 from vlmq.train.arena import Arena
 from vlmq.train.judge import discounted_returns, judge_data
 from vlmq.train.ownplay import Explore, OwnPlay
 from vlmq.train.rounds import Beside, Here, Rounds
 from vlmq.train.schedule import Schedule
-from vlmq.train.settings import Collect, Collectors, Evaluation, Online
+from vlmq.train.settings import Collect, Collectors, EngineName, Evaluation, Online, Vllm
 
 _OFFLINE, _OWN, _APART = range(3)
 """Streams of the replays' draws."""
@@ -64,6 +64,9 @@ class VlmqDataModule(L.LightningDataModule):
         online: the agent's own play.
         collectors: who plays it beside the trainer, in processes or on other machines; null: the trainer itself does.
         evaluation: how checkpoints are judged.
+        engine: what samples the model's replies: transformers, or vllm (`pip install 'vlmq[vllm]'`) with a copy of the
+            weights of its own; where the critic has a say, it is transformers in any case.
+        vllm: how vLLM is set up.
         seed: of episodes, sampling and replay; the command line sets it from `seed_everything`.
     """
 
@@ -85,6 +88,8 @@ class VlmqDataModule(L.LightningDataModule):
         online: Online = Online(),
         collectors: Collectors | None = None,
         evaluation: Evaluation = Evaluation(),
+        engine: EngineName = "transformers",
+        vllm: Vllm = Vllm(),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -110,6 +115,7 @@ class VlmqDataModule(L.LightningDataModule):
         self.dataset, self.collect, self.stream = dataset, collect, stream
         self.online, self.evaluation, self.seed = online, evaluation, seed
         self.collectors = collectors
+        self.engine, self.vllm = engine, vllm
         self._rounds: Rounds | None = None
         self._in_phase: str | None = None
         self._arena = Arena(self._make_player, part=8 * num_envs)
@@ -163,6 +169,7 @@ class VlmqDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Make or open the offline data."""
+        acting.check(self._learner)
         if stage != "fit" or self._offline is not None:
             return
         if self.packed:

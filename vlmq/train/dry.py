@@ -72,8 +72,13 @@ class DryRun(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         of_batch = footprint.of_batch(pl_module.agent, batch)
-        replay = footprint.of_replay(pl_module.data.dataset_dir, pl_module.agent, self._device)
-        acting = footprint.of_acting(pl_module.agent, pl_module.reuse_gb, pl_module.history)
+        data = pl_module.data
+        replay = footprint.of_replay(data.dataset_dir, pl_module.agent, self._device)
+        acting = (
+            footprint.of_acting(pl_module.agent, pl_module.reuse_gb, pl_module.history)
+            if data.engine == "transformers"
+            else [footprint.of_vllm(self._device, data.vllm.memory)]
+        )
         for need in [*of_batch, *acting, *replay]:
             _line(need)
         total = sum(need.size for need in [*self._needs, *of_batch, *acting])

@@ -122,6 +122,7 @@ def _journal(learner: VlmqModule, who: str, episodes: int) -> Journal:
         "env": data.env, "env_args": data.env_args, "seed": data.seed, "evaluation": settings,
         "history": str(learner.history), "tokenizer": learner.encoder.fingerprint,
         "reply_format": learner.encoder.reply_format,
+        **({} if data.engine == "transformers" else {"engine": data.engine}),
     }  # fmt: skip
     told = json.loads(json.dumps(about, default=str))
     folder = Path(learner.trainer.default_root_dir) / "validate"

@@ -136,6 +136,21 @@ def of_replay(dataset: Path, model: ActorCritic, device: torch.device) -> list[N
     return needs
 
 
+def of_vllm(device: torch.device, memory: float) -> Need:
+    """What vLLM takes for its copy of the weights and for what it has read.
+
+    Args:
+        device: that the run is on.
+        memory: share of all its memory.
+    """
+    whole = (
+        torch.cuda.get_device_properties(device).total_memory
+        if device.type == "cuda"
+        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
+    return Need("vLLM", int(memory * whole), "at most, beside the learner (data.vllm.memory)")
+
+
 def of_acting(model: ActorCritic, reuse_gb: float, history: History) -> list[Need]:
     """What acting keeps of the contexts it has read, for the turns that follow.
 

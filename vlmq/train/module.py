@@ -376,7 +376,7 @@ class VlmqModule(L.LightningModule):
         episodes = [episode for part in parts for episode in part]
         checks.check_acting(
             episodes, self.agent, self.encoder, self.history, self.device,
-            packed=data.packed, sharded=self.device_mesh is not None,
+            packed=data.packed, sharded=self.device_mesh is not None, other_kernels=data.engine == "vllm",
         )  # fmt: skip
 
     def _measure_returns(self, seen: NDArray[np.float64]) -> None:

@@ -75,7 +75,7 @@ class Here:
 
     def repeats(self) -> bool:
         """See `Rounds`."""
-        return not self._arena.asynchronous
+        return not self._arena.asynchronous and self._learner.data.engine != "vllm"
 
     def close(self) -> None:
         """The environments are the arena's."""
@@ -125,7 +125,7 @@ class Beside:
 
     def repeats(self) -> bool:
         """See `Rounds`."""
-        if self._lag:
+        if self._lag or self._learner.data.engine == "vllm":
             return False
         return not sync.anyone(sync.rank() == 0 and self._fleet.asynchronous)
 

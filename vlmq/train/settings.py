@@ -9,6 +9,7 @@ from vlmq import ranges
 from vlmq.api import UserError
 
 PolicyName = Literal["random", "expert", "mixture", "model"]
+EngineName = Literal["transformers", "vllm"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,23 @@ class Collectors:
             raise UserError(
                 f"collectors.address is {self.address}, but processes need none; set collectors.backend to ray."
             )
+
+
+@dataclass(frozen=True)
+class Vllm:
+    """How vLLM is set up, where `data.engine` is vllm.
+
+    Args:
+        memory: share of its device's memory that it may take, for a copy of the weights and for what it has read.
+        eager: whether it runs without compiling and without CUDA graphs: it starts sooner, and samples slower.
+    """
+
+    memory: float = 0.4
+    eager: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.memory < 1.0:
+            raise UserError(f"vllm.memory is {self.memory}; it is a share of the memory, between 0 and 1.")
 
 
 @dataclass(frozen=True)
