@@ -78,7 +78,7 @@ RARE_SUCCESS: Changes = {
     "priority": 0.5,
     "observed": 0.5,
     "critic_weight": 1.0,
-    "model": {"lambda_turn": 1.0, "critic_weight": 20.0, "critic": {"conservative": 0.01}},
+    "model": {"lambda_turn": 1.0, "critic_weight": 20.0, "critic": {"conservative": 0.001}},
 }
 """For data in which hardly an episode succeeds."""
 TASKS = {

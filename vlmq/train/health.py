@@ -148,7 +148,7 @@ class Health:
         return self._one(
             "locked out",
             f"the filter keeps {100 * kept:.0f} % of those expert tokens that the policy hardly says: it counts on "
-            "replies that the data never show, and cannot come back; set model.critic.conservative (0.01), or a "
+            "replies that the data never show, and cannot come back; set model.critic.conservative (0.001), or a "
             "margin further below zero",
         )
 
