@@ -201,7 +201,9 @@ class VlmqCLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__
-            raise cause or error from error
+            if cause is None:
+                raise
+            raise cause from None
 
     def before_instantiate_classes(self) -> None:
         """A dry run happens nowhere."""
