@@ -154,7 +154,7 @@ def test_a_gpu_that_is_not_there_is_told_with_another_choice(say: Say) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--trainer.strategy", "fsdp"), "use fsdp2 to shard"),
+        (("--trainer.strategy", "fsdp_cpu_offload"), "use fsdp2 to shard"),
         (("--trainer.strategy", "deepspeed_stage_2"), "use fsdp2 to shard"),
         (("--trainer.strategy", "nonsense"), "nonsense"),
         (("--trainer.accelerator", "abacus"), "abacus"),

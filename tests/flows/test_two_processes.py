@@ -89,7 +89,10 @@ def logged(run_dir: Path) -> list[dict[str, float]]:
     for path in sorted(run_dir.glob("logs/version_*/metrics.csv")):
         with path.open() as file:
             rows = [row for row in csv.DictReader(file) if row.get("train/actor_loss")]
-        wanted = [name for name in rows[0] if name.startswith("train/") or name == "pass_rate"]
+        # A validation of the run has logged no update.
+        wanted = (
+            [name for name in rows[0] if name.startswith("train/") or name == "pass_rate"] if rows else []
+        )
         lines += [{name: float(row[name]) for name in wanted if row[name]} for row in rows]
     return lines
 

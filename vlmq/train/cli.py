@@ -53,6 +53,7 @@ class VlmqTrainer(L.Trainer):
         ranges.at_least(1, **{"trainer.checkpoint_every": checkpoint_every})
         if isinstance(interval := kwargs.get("val_check_interval"), (int, float)):
             ranges.above(0, **{"trainer.val_check_interval": interval})
+        kwargs["strategy"] = strategy.served(kwargs.get("strategy") or "auto")
         if dry_run:
             with strategy.refused(kwargs.get("strategy")):
                 super().__init__(

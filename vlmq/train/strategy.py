@@ -20,6 +20,7 @@ from vlmq.model.actor_critic import ActorCritic
 NAME = "fsdp2"
 """`trainer.strategy: fsdp2` is Lightning's ModelParallelStrategy, set as this project needs it."""
 
+_FIRST = "fsdp"
 _UNFIT = ("fsdp", "deepspeed")
 """PyTorch's first FSDP and DeepSpeed wrap the module as a whole, and gather weights for its `forward` alone."""
 
@@ -27,6 +28,20 @@ if NAME not in StrategyRegistry.available_strategies():
     StrategyRegistry.register(
         NAME, ModelParallelStrategy, "FSDP2 over all processes", save_distributed_checkpoint=False
     )
+
+
+def served(chosen: Any) -> Any:
+    """`fsdp` by its successor, which is said; anything else as it was chosen.
+
+    Args:
+        chosen: `trainer.strategy`.
+    """
+    if chosen != _FIRST:
+        return chosen
+    print(
+        f"trainer.strategy {_FIRST} is served by {NAME}: PyTorch's first FSDP gathers no weights to sample with"
+    )
+    return NAME
 
 
 @contextmanager
