@@ -174,14 +174,9 @@ def _quickstart(run_dir: Path) -> list[str]:
     phases = [
         phase for phase in yaml.safe_load(QUICKSTART.read_text())["model"]["phases"] if phase["name"] != "sft"
     ]
+    changed = yaml.safe_dump(phases, default_flow_style=True)
     return [
-        *(
-            "fit",
-            "--config",
-            str(QUICKSTART),
-            "--model.phases",
-            yaml.safe_dump(phases, default_flow_style=True),
-        ),
+        *("fit", "--config", str(QUICKSTART), "--model.phases", changed),
         *("--trainer.default_root_dir", str(run_dir), "--trainer.enable_progress_bar", "false"),
     ]
 

@@ -251,10 +251,11 @@ def _play(link: wire.Link, slot: Slot, most: int, timeout_s: float) -> None:
             _time_limit(0)
         playing = not step.ended
         image = step.observation.image
-        top, end = (0, 0) if image is None else _changed(image, shown)
-        png = b"" if image is None or top == end else wire.to_png(image[top:end])
-        if image is None or top < end:
-            shown = None if image is None else image.copy()
+        top, end, png = 0, 0, b""
+        if image is not None:
+            top, end = _changed(image, shown)
+            if top < end:
+                png, shown = wire.to_png(image[top:end]), image.copy()
         link.send({"n": number, "step": _plain(step), "rows": [top, end]}, png)
 
 

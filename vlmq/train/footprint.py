@@ -143,11 +143,7 @@ def of_vllm(device: torch.device, memory: float) -> Need:
         device: that the run is on.
         memory: share of all its memory.
     """
-    whole = (
-        torch.cuda.get_device_properties(device).total_memory
-        if device.type == "cuda"
-        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
+    whole = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else _machine()
     return Need("vLLM", int(memory * whole), "at most, beside the learner (data.vllm.memory)")
 
 
@@ -173,7 +169,7 @@ def there(device: torch.device) -> int:
     """Bytes that are free where the model will live; of this process's own limit where it has one."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = _machine()
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="ascii").splitlines():
@@ -187,6 +183,11 @@ def there(device: torch.device) -> int:
     except (OSError, ValueError):
         pass  # no such limit here
     return max(0, free)
+
+
+def _machine() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def size_of(tensors: Sequence[Tensor]) -> int:
