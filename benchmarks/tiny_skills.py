@@ -28,7 +28,7 @@ from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.encode import Encoder
 from vlmq.report.stats import wilson
 
-MAX_REPLY = 32
+MAX_REPLY = 48
 """Tokens of the longest answer and some more."""
 BATCH = 100
 

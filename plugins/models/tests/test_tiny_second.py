@@ -21,6 +21,7 @@ from vlmq_model_tiny import (
     panel_scenes,
     plan_scenes,
     recall_scenes,
+    seek_scenes,
     widget_scenes,
     wording,
 )
@@ -37,7 +38,7 @@ from vlmq_model_tiny.vocabulary import COMMON_WORDS, LEADING_WORDS, SPECIAL_TOKE
 
 from vlmq.api import Episode
 
-COUNT = 1200
+COUNT = 1600
 NEW = tuple(skill for skill in SKILLS_OF[2] if skill not in SKILLS)
 FAMILIES: tuple[Family[Any], ...] = (
     card_scenes.FAMILY,
@@ -45,8 +46,13 @@ FAMILIES: tuple[Family[Any], ...] = (
     plan_scenes.FAMILY,
     panel_scenes.FAMILY,
     widget_scenes.FAMILY,
+    seek_scenes.FAMILY,
 )
-WORDS = ("copying", "picking", "composing", "framing", "pages", "browsing", "reciting", "spelling")
+WORDS = (
+    *("copying", "picking", "composing", "framing", "matching"),
+    *("pages", "browsing", "reciting", "spelling", "seeking"),
+)
+LONG = WORDS[5:]
 TALKS = {skill: number for number, family in enumerate(FAMILIES) for skill in family.askers}
 
 
@@ -79,7 +85,7 @@ def test_every_skill_is_drawn_old_and_new(episodes: list[Episode]) -> None:
 
 def test_episodes_are_complete(episodes: list[Episode]) -> None:
     for episode in episodes:
-        assert episode.num_turns == 1 or episode.source in ("memory", "browsing")
+        assert episode.num_turns == 1 or episode.source in ("memory", "browsing", "seeking")
         for turn in episode.turns:
             image, text = turn.observation.image, turn.observation.text
             if image is None:
@@ -88,7 +94,7 @@ def test_episodes_are_complete(episodes: list[Episode]) -> None:
                 assert (image.shape, image.dtype) == ((SIDE, SIDE, 3), np.uint8)
             assert 0 < len(turn.reply) <= 120
             assert turn.reply == turn.reply.strip()
-            assert 0 < len(text) <= (900 if episode.source in WORDS[4:] else 240)
+            assert 0 < len(text) <= (900 if episode.source in LONG else 300)
             assert "{" not in text.replace('{"action": "..."}', "")  # every placeholder was filled in
 
 
@@ -109,7 +115,7 @@ def test_an_episode_depends_on_seed_split_and_index_alone(episodes: list[Episode
 
 
 @pytest.mark.parametrize(
-    "skill", [skill for skill in NEW if skill not in ("copying", "picking", "composing")]
+    "skill", [skill for skill in NEW if skill not in ("copying", "picking", "composing", "matching")]
 )
 def test_no_picture_of_training_is_asked_about_in_the_test(skill: str) -> None:
     seen: dict[bytes, str] = {}
@@ -341,6 +347,30 @@ def test_the_hand_is_the_brightest_slot_of_a_panel() -> None:
     assert checked > 10
 
 
+def test_a_plan_is_asked_for_what_it_may_not_hold() -> None:
+    framed = Plan(PLAN.tiles, PLAN.hand, 0)
+    there = _answers(seek_scenes.ask_plan_there, framed)
+    assert (there["Is there a mug?"], there["Is there a bread?"]) == ("yes", "yes")
+    missing = {
+        question: answer for question, answer in there.items() if not re.search("mug|apple|bread", question)
+    }
+    assert set(missing.values()) == {"no"}
+    where = _answers(seek_scenes.ask_plan_where, framed)
+    assert where["Find the bread, or say nowhere."] == "hand"
+    assert {a for q, a in where.items() if not re.search("mug|apple|bread", q)} == {"nowhere"}
+    taken = _answers(seek_scenes.ask_plan_take, framed)
+    assert {a for q, a in taken.items() if "apple" in q} == {"take apple 2 from fridge 1"}
+    assert {a for q, a in taken.items() if "bread" in q} == {"no"}  # it is in hand already
+    moved = _answers(seek_scenes.ask_plan_move, framed)
+    assert {a for q, a in moved.items() if "fridge" in q} == {"move bread 1 to fridge 1"}
+    assert {a for q, a in moved.items() if "cabinet" in q} == {"no"}
+    covered = _answers(seek_scenes.ask_plan_covered, framed)
+    assert covered["Which places are closed?"] == "cabinet 1"
+    assert covered["Which places are empty?"] == "none"
+    away = Plan(PLAN.tiles, PLAN.hand, 3)  # the frame is at the hand: nothing is here
+    assert set(_answers(seek_scenes.ask_plan_framed, away).values()) == {"no"}
+
+
 # -- widgets ---------------------------------------------------------------------------------------------------
 
 
@@ -414,6 +444,66 @@ def test_made_up_words_hardly_ever_repeat_and_are_no_words_of_the_lists() -> Non
     assert not words & {*THINGS, *PLACES}
 
 
+def _told(text: str) -> tuple[dict[str, str], str, str]:
+    """Where each thing lies by what a text tells, where one stands, what is in hand."""
+    things: dict[str, str] = {}
+    for line in text.split("\n"):
+        found = re.fullmatch(r"(?:At )?(\w+ \d+)(?:,? now)?: (.*?)\.?", line)
+        if found and re.match(r"\w+ \d", found[2]):
+            things |= dict.fromkeys(found[2].split(", "), found[1])
+    at = re.search(r"(?:at: |You are at )(\w+(?: \d+)?)", text)
+    held = re.search(r"[Ii]n hand: (\w+(?: \d+)?)", text)
+    assert at is not None
+    assert held is not None
+    return things, at[1], held[1]
+
+
+def test_what_is_sought_is_answered_as_it_was_told() -> None:
+    """Answers worked out anew, from the text alone."""
+    checked = Counter[str]()
+    for seed in range(400):
+        exchanges = seek_scenes.seeking(Random(seed))
+        things, at, held = _told(exchanges[0].question)
+        for exchange in exchanges:
+            orders = [line.removeprefix("Task: ") for line in exchange.question.split("\n")]
+            for order in (orders[0], orders[-1]):
+                if found := re.fullmatch(r"Is the (\w+) (here|where you are|in hand)\?", order):
+                    there = (
+                        [n for n, where in things.items() if where == at] if found[2] != "in hand" else [held]
+                    )
+                    expected = "yes" if any(n.split()[0] == found[1] for n in there) else "no"
+                elif found := re.fullmatch(r"Find the (\w+), or say nowhere\.", order):
+                    places = [w for n, w in (things | {held: "hand"}).items() if n.split()[0] == found[1]]
+                    expected = places[0] if places else "nowhere"
+                elif found := re.fullmatch(r"Get the (\w+) if you stand at it, or say no\.", order):
+                    here = [n for n, where in things.items() if where == at and n.split()[0] == found[1]]
+                    expected = f"take {here[0]} from {at}" if here else "no"
+                elif found := re.fullmatch(r"Say each with yes or no: (.*)\.", order):
+                    nouns = {n.split()[0] for n in things}
+                    expected = ", ".join(f"{n} {'yes' if n in nouns else 'no'}" for n in found[1].split(", "))
+                else:
+                    continue
+                assert exchange.answer == expected, exchange.question
+                checked[expected if expected in ("yes", "no", "nowhere") else expected.split()[0]] += 1
+                break
+    assert min(checked[answer] for answer in ("yes", "no", "nowhere", "take")) > 15, checked
+
+
+def test_words_are_matched_with_the_list() -> None:
+    for seed in range(200):
+        (exchange,) = seek_scenes.matching(Random(seed))
+        lines = exchange.question.split("\n")
+        start = next(i for i, line in enumerate(lines) if re.match("Here|There is|Words", line))
+        asked = lines.pop(-1 if start == 0 else 0)
+        listed = {
+            word.split()[0] for word in re.split(r", |\n", "\n".join(lines).partition(": ")[2].rstrip("."))
+        }
+        for part in exchange.answer.split(", "):
+            noun, *said = part.split()
+            assert noun in asked
+            assert (noun in listed) == (said != ["no"]), exchange.question
+
+
 # -- tokenizer ---------------------------------------------------------------------------------------------------
 
 
@@ -451,7 +541,7 @@ def test_every_text_of_the_curriculum_survives(tokenizer: Any, episodes: list[Ep
                 ids = tokenizer.encode(text, add_special_tokens=False)
                 assert tokenizer.decode(ids) == text
                 assert min(ids) >= len(SPECIAL_TOKENS)
-            assert len(tokenizer.encode(turn.reply, add_special_tokens=False)) <= 30
+            assert len(tokenizer.encode(turn.reply, add_special_tokens=False)) <= 40
 
 
 # -- lists -------------------------------------------------------------------------------------------------

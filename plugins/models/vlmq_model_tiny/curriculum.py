@@ -16,6 +16,7 @@ from vlmq_model_tiny import (
     panel_scenes,
     plan_scenes,
     recall_scenes,
+    seek_scenes,
     shape_scenes,
     symbol_scenes,
     widget_scenes,
@@ -48,6 +49,7 @@ _WORDS: dict[str, tuple[Scene, float]] = {
     "picking": (copy_scenes.picking, 8.0),
     "composing": (copy_scenes.composing, 10.0),
     "framing": (copy_scenes.framing, 8.0),
+    "matching": (seek_scenes.matching, 8.0),
 }
 """Of the second version, asked one question at a time."""
 _PAGES: dict[str, tuple[Scene, float]] = {
@@ -55,6 +57,7 @@ _PAGES: dict[str, tuple[Scene, float]] = {
     "browsing": (recall_scenes.browsing, 24.0),
     "reciting": (recall_scenes.reciting, 24.0),
     "spelling": (recall_scenes.spelling, 24.0),
+    "seeking": (seek_scenes.seeking, 24.0),
 }
 """Of the second version, and longer than the others: with dialogues they have blocks of their own."""
 _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
@@ -88,6 +91,7 @@ _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
             "widget_click": 5.0,
         },
     ),
+    (seek_scenes.FAMILY, dict.fromkeys(seek_scenes.FAMILY.askers, 4.0)),
 )
 """Of the second version: with dialogues, several questions about each picture."""
 _FAMILIES = {name: family for family, shares in _TALKS for name in shares}
