@@ -49,6 +49,14 @@ def test_the_conservative_term_is_the_cross_entropy_of_q_with_what_was_taken() -
     torch.testing.assert_close(critic.conservative(every, tokens), expected)
 
 
+def test_held_to_the_policy_an_untried_token_falls_as_often_as_it_is_said() -> None:
+    """Three tokens, of which the data take the first alone; the policy says the second, never the third."""
+    q = torch.zeros(1, 3, requires_grad=True)
+    probs = torch.tensor([0.4, 0.6, 0.0])
+    critic.held_to_policy(q[:, :1], (q * probs).sum(-1, keepdim=True)).sum().backward()
+    torch.testing.assert_close(q.grad, torch.tensor([[-0.6, 0.6, 0.0]]))
+
+
 def test_an_ensemble_is_reduced_over_all_members_or_some() -> None:
     values = torch.tensor([[1.0, 5.0], [3.0, 4.0], [8.0, 0.0]])
     assert critic.reduce(values, "mean").tolist() == [4.0, 3.0]

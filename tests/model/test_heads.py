@@ -106,6 +106,18 @@ def test_a_critic_of_turns_says_the_value_of_the_token_states() -> None:
     assert torch.equal(q, value[:, :TOKENS])
 
 
+@pytest.mark.parametrize("value", ["policy", "topk"])
+def test_v_carries_a_gradient_only_where_the_critics_term_is_held_against_it(value: str) -> None:
+    free, held = (_head(value=value, conservative=0.1, conservative_over=o) for o in ("vocabulary", "policy"))
+    held.load_state_dict(free.state_dict())
+    (_, plain, _), (_, kept, _) = free(*_inputs()), held(*_inputs())
+    torch.testing.assert_close(plain, kept.detach())
+    assert not plain.requires_grad
+    assert kept.requires_grad
+    with torch.no_grad():
+        assert not held(*_inputs()).value.requires_grad
+
+
 def test_tied_rows_are_read_and_never_trained() -> None:
     head = _head(rows="tied")
     assert set(COPIES) <= head.state_dict().keys()
@@ -122,6 +134,7 @@ def test_tied_rows_are_read_and_never_trained() -> None:
         ({"loss": "two_hot"}, "choose topk or expectile"),
         ({"loss": "two_hot", "value": "topk", "bins": 4}, "give at least 8"),
         ({"conservative": 1.0, "value": "turn"}, "loss mse"),
+        ({"conservative_over": "policy", "value": "expectile"}, "needs V as the policy's mean"),
         ({"support": (1.0, 1.0)}, "the lowest return, then the highest"),
     ],
 )

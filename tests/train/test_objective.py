@@ -129,6 +129,29 @@ def test_a_detached_critic_leaves_the_trunks_gradients_those_of_fine_tuning(
     assert any(not torch.allclose(found["attached"][n], g, atol=1e-5) for n, g in found["sft"].items())
 
 
+def test_held_to_the_policy_the_critic_comes_to_prefer_what_the_data_say(
+    tiny_directory: Path, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    """Twenty updates of the critic alone on one batch: Q(s, a) - V rises with the term, and hardly without."""
+    batch = _batch(tiny_encoder, tiny_turns)
+    rise = {}
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        config = CriticConfig(2, 16, 8, conservative=weight, conservative_over="policy")
+        module = Module(str(tiny_directory), [WARM_UP], critic=config, trunk_gradient=0.0)
+        module.configure_model()
+        _at(module.eval(), WARM_UP)
+        optimizer = torch.optim.Adam(module.agent.critic.parameters(), lr=1e-3)
+        for _ in range(20):
+            optimizer.zero_grad()
+            module.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        with torch.no_grad():
+            output = module.agent(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
+        rise[weight] = float((output.q - output.value[:, : len(batch.tokens)]).mean())
+    assert rise[0.5] > abs(rise[0.0]) + 0.1, rise
+
+
 def test_behind_a_closed_gate_every_token_passes(
     module: Module, tiny_encoder: Encoder, tiny_turns: Turns
 ) -> None:

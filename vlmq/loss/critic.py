@@ -53,6 +53,15 @@ def conservative(every: Float[Tensor, "C A V"], tokens: Int[Tensor, " A"]) -> Fl
     return (every.logsumexp(-1) - taken).mean(0)
 
 
+def held_to_policy(q: Float[Tensor, "C A"], value: Float[Tensor, "C A"]) -> Float[Tensor, " A"]:
+    """V(s_i) - Q(s_i, a_i), averaged over members: CQL's term with the policy in place of the soft maximum.
+
+    Of the tokens never tried it pulls down those that the policy says, each as much as it is said: where data hold
+    one good way only, as an expert's do, these are the ones that the filter would count on.
+    """
+    return (value - q).mean(0)
+
+
 def reduce(
     values: Float[Tensor, "C S"], how: Reduction, members: Sequence[int] | None = None
 ) -> Float[Tensor, " S"]:

@@ -114,7 +114,9 @@ class ActorCritic(nn.Module):
             return Output(log_probs, entropy, None, None, None, kl=kl)
         seen = scale_gradient(hidden, self.trunk_gradient)
         estimates = self.critic(seen, tokens, probs)
-        every = self.critic.every(seen[: len(tokens)]) if self.critic.config.conservative else None
+        config = self.critic.config
+        wants_every = config.conservative and not config.held_to_policy
+        every = self.critic.every(seen[: len(tokens)]) if wants_every else None
         with torch.no_grad():
             target = self.target_critic(hidden, tokens, probs)
         return Output(

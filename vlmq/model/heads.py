@@ -41,7 +41,9 @@ class CriticConfig:
         support: lowest and highest return that the bins cover, in the environment's units; null takes the data's.
         reduction: of the ensemble in targets, over `subset` members drawn at each update, or all.
         subset: how many.
-        conservative: weight of CQL's term.
+        conservative: weight of CQL's term, which pulls Q of the token taken up against that of others.
+        conservative_over: against which: the log-sum-exp over the whole `vocabulary`, or what the `policy` would say
+            in the mean, V; the second meets the tokens that could lead astray, and costs no Q of the vocabulary.
     """
 
     members: int = 2
@@ -57,6 +59,7 @@ class CriticConfig:
     reduction: Reduction = "mean"
     subset: int | None = None
     conservative: float = 0.0
+    conservative_over: Literal["vocabulary", "policy"] = "vocabulary"
 
     def __post_init__(self) -> None:
         ranges.at_least(
@@ -79,10 +82,19 @@ class CriticConfig:
             raise UserError(
                 "critic.conservative needs Q as a number for every token: loss mse, and not value turn."
             )
+        if self.conservative_over == "policy" and self.value not in ("policy", "topk"):
+            raise UserError(
+                f"critic.conservative_over 'policy' needs V as the policy's mean of Q, not critic.value '{self.value}'."
+            )
         if self.support is not None and not self.support[0] < self.support[1]:
             raise UserError(
                 f"critic.support is {list(self.support)}; give the lowest return, then the highest."
             )
+
+    @property
+    def held_to_policy(self) -> bool:
+        """Whether CQL's term sets Q of the token taken against V, which then carries a gradient."""
+        return self.conservative > 0.0 and self.conservative_over == "policy"
 
     @property
     def distributional(self) -> bool:
@@ -118,7 +130,7 @@ class Estimates(NamedTuple):
 
     Attributes:
         q: (C, A) Q_c(s_i, a_i) with gradient; for `turn`, V_c of the same states.
-        value: (C, S) V_c; with gradient where it is a head of its own.
+        value: (C, S) V_c; with gradient where it is a head of its own, or CQL's term needs it.
         logits: (C, A, B) of Q's distribution, None where Q is a number.
     """
 
@@ -222,7 +234,7 @@ class CriticHead(nn.Module):
         if config.value == "expectile":
             value = member.scalar(features).squeeze(-1)
         else:
-            with torch.no_grad():
+            with torch.set_grad_enabled(config.held_to_policy and torch.is_grad_enabled()):
                 value = self._policy_mean(member, features, query, rows, probs)
         return Estimates(q.squeeze(-1), value, None if logits is None else logits.squeeze(1))
 

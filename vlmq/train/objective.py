@@ -110,7 +110,9 @@ def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) 
     if config.value == "expectile":
         value = _there(output.value)[:, : q.shape[1]]
         loss = loss + critic.expectile_error(value, _there(output.target_q), config.expectile)
-    if config.conservative:
+    if config.held_to_policy:
+        loss = loss + config.conservative * critic.held_to_policy(q, _there(output.value)[:, : q.shape[1]])
+    elif config.conservative:
         loss = loss + config.conservative * critic.conservative(_there(output.every_q), batch.tokens)
     return loss
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vlmq_env_household.catalogue import ROOMY
-from vlmq_env_household.expert import next_command, shortest_plan
+from vlmq_env_household.expert import next_command, searching_command, shortest_plan
 from vlmq_env_household.generator import LEVELS, generate
 from vlmq_env_household.home import TASKS, Home, Task
-from vlmq_env_household.rules import World
+from vlmq_env_household.rules import Command, World
 from vlmq_env_household.splits import SPLITS
 
 IDLE = {"examine", "inventory", "look"}
@@ -96,6 +96,66 @@ def test_it_goes_on_from_what_others_left(task: str, level: int, seed: int, comm
     rng = np.random.default_rng(seed)
     world = wander(World(generate(rng, task, level, "train")), rng, commands)
     assert turns_to_solve(world) <= 24
+
+
+# -- the one that searches --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("level", range(len(LEVELS)))
+@pytest.mark.parametrize("limit", [15, 50])
+def test_the_searching_one_arrives_within_the_limit(task: str, level: int, limit: int) -> None:
+    for seed in range(10):
+        world = World(generate(np.random.default_rng(seed), task, level, SPLITS[seed % 2]))
+        for turn in range(limit):
+            if world.solved():
+                break
+            world.apply(searching_command(world, limit - turn))
+        assert world.solved()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(TASKS), st.integers(0, len(LEVELS) - 1), st.integers(0, 10_000), st.integers(0, 60))
+def test_what_nobody_has_seen_changes_nothing_that_it_does(
+    task: str, level: int, seed: int, commands: int
+) -> None:
+    """Hidden things change places with one another: where it goes then stays the same."""
+    rng = np.random.default_rng(seed)
+    world = wander(World(generate(rng, task, level, "train")), rng, commands)
+    ends = [place for place, r in enumerate(world.home.receptacles) if r.kind == world.home.task.place]
+    hidden = [
+        thing
+        for place, sight in enumerate(world.sights)
+        if sight.cover and place not in ends  # which ends have room it knows
+        for thing in world.contents[place]
+    ]
+    other = world.copy()
+    for thing, twin in zip(hidden, rng.permutation(hidden).tolist(), strict=True):
+        other.places[thing] = world.places[twin]
+    other.contents = [
+        inside
+        if place not in {world.places[t] for t in hidden}
+        else tuple(t for t in hidden if other.places[t] == place)
+        for place, inside in enumerate(world.contents)
+    ]
+    assert other.sights == world.sights
+    if not other.solved():
+        assert searching_command(other, 1000) == searching_command(world, 1000)
+
+
+def test_it_looks_into_what_is_closed_and_goes_on_where_it_finds_nothing(home: Callable[..., Home]) -> None:
+    world = World(home(Task("place", "mug", "shelf"), ["shelf", "drawer", "desk"], [("pen", 1), ("mug", 2)]))
+    done = []
+    while not world.solved():
+        done.append(searching_command(world, 50))
+        world.apply(done[-1])
+    go, open_ = (lambda place: Command("go", place=place)), Command("open", place=1)
+    assert done == [go(0), go(1), open_, go(2), Command("take", 1, 2), go(0), Command("move", 1, 0)]
+    late = World(world.home)
+    assert searching_command(late, len(shortest_plan(late))) == go(2)
+
+
+# -- the shortest way -------------------------------------------------------------------------------------
 
 
 def test_no_way_is_shorter_in_a_small_home() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from vlmq.api import PluginError, action_space, observation_space
-from vlmq_env_household import expert, language
+from vlmq_env_household import language
 from vlmq_env_household.drawing import DOTS, Picture
+from vlmq_env_household.expert import next_command, searching_command
 from vlmq_env_household.generator import LEVELS, generate
 from vlmq_env_household.home import TASKS
 from vlmq_env_household.look import Look
@@ -19,6 +20,9 @@ from vlmq_env_household.splits import SPLITS
 
 MODALITIES = ("image", "both", "text")
 """Where the state is shown: in the picture alone, in picture and text, or in the text alone."""
+
+EXPERTS = ("searching", "shortest")
+"""Who shows the way: one that looks for things, or one that knows where they are."""
 
 SUCCESS_REWARD = 1.0
 ILLEGAL_REWARD = -0.1
@@ -56,6 +60,8 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         show_syntax: whether the text tells the syntax of the commands: always the same, and most of what there is to
             read beside a picture. An agent that has data to learn it from does without.
 
+        expert: one of `EXPERTS`. The shortest way cannot be imitated: it goes to things that nobody has seen.
+
     Raises:
         PluginError: a setting is not one of those above.
     """
@@ -82,17 +88,19 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         shaping: bool = False,
         variation: bool = True,
         show_syntax: bool = True,
+        expert: str = "searching",
     ) -> None:
         _choice("task", task, (*TASKS, "any"))
         _choice("split", split, SPLITS)
         _choice("modality", modality, MODALITIES)
+        _choice("expert", expert, EXPERTS)
         _whole("level", level, 0, len(LEVELS) - 1)
         _whole("max_turns", max_turns, 1, 10_000)
         side = LEVELS[level].side
         size = CELL_PX * side if size is None else size
         _whole("size", size, CELL_PX * side, LARGEST_PX)
         self.task, self.level, self.split, self.modality = task, level, split, modality
-        self.size, self.max_turns = size, max_turns
+        self.size, self.max_turns, self.expert = size, max_turns, expert
         self.shaping, self.variation, self.show_syntax = bool(shaping), bool(variation), bool(show_syntax)
         if self.shaping:
             low, high = min(ILLEGAL_REWARD, -SHAPING), SUCCESS_REWARD + SHAPING
@@ -158,8 +166,13 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         return self._observation(), reward, solved, truncated, info
 
     def expert_action(self) -> str | None:
-        """The next command of a shortest way, which knows where everything is; None once the task is solved."""
-        return None if self._world.solved() else self._say(expert.next_command(self._world))
+        """The next command of the expert that was asked for; None once the task is solved."""
+        world = self._world
+        if world.solved():
+            return None
+        searching = self.expert == "searching" and self._turns_left > 0
+        command = searching_command(world, self._turns_left) if searching else next_command(world)
+        return self._say(command)
 
     def _observation(self) -> dict[str, Any]:
         if self.modality == "image":

@@ -1,7 +1,9 @@
-"""The expert: the shortest of some plans, made from the full state, hidden things included.
+"""Two experts, for every state, so that they also go on from what others began or spoilt.
 
-It is a demonstrator and a proof that a task can be solved, not a fair player: it goes straight to things that
-nobody has seen yet. It starts from any state, so it also goes on from what others began or spoilt.
+The shortest way is the shortest of some plans made from the full state, hidden things included: a proof that a task can
+be solved, but nobody to imitate, for it goes straight to things that nobody has seen yet, and who copies it learns to
+reach for what is not there. The searching one plans with what is in view alone, and looks about until that is
+enough; what it does is told by what it sees.
 
 A plan brings given things to a given place in a given order, and puts what is in the way on a given spot. The
 expert makes the plans of all sensible choices, plays each in a copy of the world and takes the shortest.
@@ -23,8 +25,39 @@ def next_command(world: World) -> Command:
 
 def shortest_plan(world: World) -> list[Command]:
     """Commands that solve the task from here."""
-    plans = _light_plans(world) if world.home.task.kind == "light" else _place_plans(world)
-    return min((plan.commands for plan in plans), key=len)
+    return min(_plans(world, set(range(len(world.home.things)))), key=len)
+
+
+def searching_command(world: World, turns_left: int) -> Command:
+    """A command towards what is in view, or else to look where nobody has looked. The task must not be solved yet.
+
+    Where the search would leave fewer turns than the shortest way takes, that way is gone, so that it always arrives.
+
+    Args:
+        world: the state.
+        turns_left: until the episode is truncated, this one included.
+    """
+    in_view = {thing for sight in world.sights for thing, _ in sight.content} | {world.hand}
+    plans = list(_plans(world, in_view))
+    command = min(plans, key=len)[0] if plans else _look_about(world)
+    after = world.copy()
+    after.apply(command)
+    late = not after.solved() and len(shortest_plan(after)) >= turns_left
+    return next_command(world) if late else command
+
+
+def _look_about(world: World) -> Command:
+    """Open what is here, or else go to the first place that is not in view."""
+    if world.at != NOWHERE and world.is_closed(world.at):
+        return Command("open", place=world.at)
+    return Command("go", place=next(place for place, sight in enumerate(world.sights) if sight.cover))
+
+
+def _plans(world: World, known: set[int]) -> Iterator[list[Command]]:
+    """Ways to solve the task with the known things, or where two are wanted, to bring the one that is known."""
+    light = world.home.task.kind == "light"
+    for plan in _light_plans(world, known) if light else _place_plans(world, known):
+        yield plan.commands
 
 
 class _Plan:
@@ -88,13 +121,18 @@ class _Plan:
             self.do("open", place=place)
 
 
-def _place_plans(world: World) -> Iterator[_Plan]:
+def _place_plans(world: World, known: set[int]) -> Iterator[_Plan]:
     task = world.home.task
-    wanted = _wanted(world)
-    for end in _ends(world, wanted):
-        done = [thing for thing in world.contents[end] if world.serves(thing)]
+    wanted = [thing for thing in _wanted(world) if thing in known]
+    ends = {
+        end: [t for t in wanted if t in world.contents[end] and world.serves(t)]
+        for end in _ends(world, wanted)
+    }
+    if wanted in ends.values():
+        return  # as far as is known, all is where it belongs
+    for end, done in ends.items():
         rest = [thing for thing in wanted if thing not in done]
-        for coming in permutations(rest, task.amount - len(done)):
+        for coming in permutations(rest, min(len(rest), task.amount - len(done))):
             for spot in _spots(world, end, coming):
                 plan = _Plan(world, spot)
                 plan.make_way(end, coming)
@@ -105,9 +143,9 @@ def _place_plans(world: World) -> Iterator[_Plan]:
                 yield plan
 
 
-def _light_plans(world: World) -> Iterator[_Plan]:
-    for lamp in (index for index, thing in enumerate(world.home.things) if thing.kind == LAMP):
-        for thing in _wanted(world):
+def _light_plans(world: World, known: set[int]) -> Iterator[_Plan]:
+    for lamp in (index for index in known if world.home.things[index].kind == LAMP):
+        for thing in (wanted for wanted in _wanted(world) if wanted in known):
             for spot in _spots(world, NOWHERE, (thing,)):
                 plan = _Plan(world, spot)
                 plan.fetch(thing)
