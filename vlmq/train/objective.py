@@ -102,16 +102,16 @@ def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) 
         wanted: its targets (A,), in units of the return range.
     """
     config, q = head.config, _there(output.q)
+    value = _there(output.value)[:, : q.shape[1]]
     if config.distributional:
         encode = bins.two_hot if config.loss == "two_hot" else bins.hl_gauss
         loss = bins.cross_entropy(_there(output.q_logits), encode(wanted, head.centres))
     else:
         loss = critic.squared_error(q, wanted)
     if config.value == "expectile":
-        value = _there(output.value)[:, : q.shape[1]]
         loss = loss + critic.expectile_error(value, _there(output.target_q), config.expectile)
     if config.held_to_policy:
-        loss = loss + config.conservative * critic.held_to_policy(q, _there(output.value)[:, : q.shape[1]])
+        loss = loss + config.conservative * critic.held_to_policy(q, value)
     elif config.conservative:
         loss = loss + config.conservative * critic.conservative(_there(output.every_q), batch.tokens)
     return loss
