@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -51,6 +52,36 @@ def test_the_hidden_state_before_a_token_predicts_it(
     after = batch.inputs["input_ids"][batch.state_row[:count], batch.state_position[:count] + 1]
     assert after.tolist() == batch.tokens.tolist()
     assert batch.tokens.tolist() == [int(i) for turn in tiny_turns for i in turn.reply_ids]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_words_alone_may_be_given_a_blank_picture_that_changes_nothing(
+    tiny_encoder: Encoder, model: ActorCritic, tiny_turns: Turns, packed: bool
+) -> None:
+    told = tuple(
+        dataclasses.replace(turn, observation=Observation(text=turn.observation.text)) for turn in tiny_turns
+    )
+    plain, pictured = (
+        build_batch([_whole(told)], tiny_encoder, History("all"), packed=packed, pictured=pictured)
+        for pictured in (False, True)
+    )
+    assert "pixel_values" not in plain.inputs
+    assert "pixel_values" in pictured.inputs
+    torch.testing.assert_close(_forward(model, plain).log_probs, _forward(model, pictured).log_probs)
+    learner = copy.deepcopy(model)
+    output = learner(pictured.inputs, pictured.state_row, pictured.state_position, pictured.tokens)
+    output.log_probs.sum().backward()
+    connector = [p for name, p in learner.backbone.named_parameters() if "connector" in name]
+    assert connector
+    assert all(p.grad is not None and not p.grad.any() for p in connector)
+
+
+def test_what_shows_a_picture_is_given_no_other(tiny_encoder: Encoder, tiny_turns: Turns) -> None:
+    plain, pictured = (
+        build_batch([_whole(tiny_turns)], tiny_encoder, History(), pictured=pictured)
+        for pictured in (False, True)
+    )
+    assert plain.inputs["input_ids"].equal(pictured.inputs["input_ids"])
 
 
 @pytest.mark.parametrize("history", HISTORIES)

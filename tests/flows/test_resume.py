@@ -145,13 +145,14 @@ def test_a_run_with_everything_that_is_off_by_default_may_be_cut_and_continued(
 
 
 @pytest.mark.slow  # the signal races with a run of seconds: on a quick machine the run may end before it
-def test_ctrl_c_says_how_to_go_on_and_exits_with_130(
-    small: SmallRun, uninterrupted: Path, tmp_path: Path
+@pytest.mark.parametrize(("how", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(
+    small: SmallRun, uninterrupted: Path, tmp_path: Path, how: signal.Signals, expected: int
 ) -> None:
     run_dir = tmp_path / "run"
     last = run_dir / "checkpoints" / "last.ckpt"
-    code, _, err = _stop(small, run_dir, last.is_file, signal.SIGINT)
-    assert code == 130
+    code, _, err = _stop(small, run_dir, last.is_file, how)
+    assert code == expected
     assert "Traceback" not in err
     assert "--ckpt_path last" in err.splitlines()[-1]
     assert small.vlmq("fit", run_dir, "--ckpt_path", "last") == 0

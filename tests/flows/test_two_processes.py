@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,13 +78,18 @@ def fit(config: Path, name: str, *options: str) -> Path:
 
 
 def vlmq(verb: str, config: Path, run_dir: Path, *options: str) -> None:
-    command = [
+    # The limit only ends a deadlock.
+    done = subprocess.run(
+        _command(verb, config, run_dir, *options), capture_output=True, text=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _command(verb: str, config: Path, run_dir: Path, *options: str) -> list[str]:
+    return [
         str(Path(sys.executable).with_name("vlmq")), verb, "--config", str(config),
         "--trainer.default_root_dir", str(run_dir), *options,
     ]  # fmt: skip
-    # The limit only ends a deadlock.
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def logged(run_dir: Path) -> list[dict[str, float]]:
@@ -119,6 +128,51 @@ def assert_same_run(run_dir: Path, one: Path) -> None:
 
 def test_ddp_gives_the_losses_and_episodes_of_one_process(config: Path, one: Path) -> None:
     assert_same_run(fit(config, "ddp", *DDP), one)
+
+
+@pytest.mark.parametrize("sharding", [DDP, pytest.param(FSDP2, marks=pytest.mark.slow)], ids=["ddp", "fsdp2"])
+def test_words_alone_are_learnt_by_two_processes_as_by_one(config: Path, sharding: tuple[str, ...]) -> None:
+    """Without a picture nothing of the update passes through the vision tower, of which both hold a copy."""
+    told = (
+        "--data.env_args",
+        "{told: true}",
+        "--model.phases",
+        "[{name: warmup, updates: 10, filter: always}]",
+    )
+    actual, expected = (
+        logged(fit(config, f"told {name} {sharding[-1]}", *told, *o))
+        for name, o in (("two", sharding), ("one", ()))
+    )
+    assert len(actual) == len(expected) == 10
+    for line, other in zip(actual, expected, strict=True):
+        assert line == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["first", "all"])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_processes_that_are_told_to_stop_end_and_say_how_to_go_on(
+    config: Path, told: str, how: signal.Signals
+) -> None:
+    """A scheduler tells the first process, or every one."""
+    run_dir = config.parent / f"stopped {told} {how.name}"
+    phases = "[{name: long, updates: 5000, filter: always}]"
+    command = _command("fit", config, run_dir, "--model.phases", phases, *DDP)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as process:
+        last, end = run_dir / "checkpoints" / "last.ckpt", time.monotonic() + 300
+        while not last.is_file() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        (os.kill if told == "first" else os.killpg)(process.pid, how)
+        try:
+            said, _ = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + how
+    assert "Traceback" not in said, said
+    assert f"--config {run_dir / 'config.yaml'} --ckpt_path last" in said
 
 
 @pytest.mark.slow

@@ -89,15 +89,22 @@ class Walk(Game):
         variation: whether each episode has colours of its own.
         size: side of the picture in pixels.
         turns: most turns of an episode.
+        told: whether the lengths are said, and no picture is shown.
     """
 
     text = "Move C to T.\nActions: + or -"
     legal = ("+", "-")
 
-    def __init__(self, variation: bool = True, size: int = SIDE_PX, turns: int = 10) -> None:
+    def __init__(
+        self, variation: bool = True, size: int = SIDE_PX, turns: int = 10, told: bool = False
+    ) -> None:
         super().__init__()
-        self.variation, self.size, self.limit = variation, size, turns
-        self.observation_space = observation_space(size, size)
+        self.variation, self.size, self.limit, self.told = variation, size, turns, told
+        self.observation_space = observation_space(None, None) if told else observation_space(size, size)
+
+    def observation(self) -> dict[str, Any]:
+        told = {"text": f"{self.text}\nC {self.current} T {self.target}"}
+        return told if self.told else super().observation()
 
     def begin(self) -> None:
         self.current, self.target = (int(n) for n in self.np_random.permutation(HIGHEST + 1)[:2])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vlmq.train.callbacks import CtrlC
+from vlmq.train.callbacks import Interrupts
 
 
 class _Finalised:
@@ -25,7 +25,7 @@ class _Finalised:
 def test_ctrl_c_that_falls_into_a_finaliser_stops_the_run_at_the_next_batch() -> None:
     nobody: Any = None
     before = signal.getsignal(signal.SIGINT)
-    callback = CtrlC()
+    callback = Interrupts()
     callback.setup(nobody, nobody, "fit")
     callback.on_train_batch_start()
     with contextlib.suppress(KeyboardInterrupt):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -57,7 +58,7 @@ The first thing to try, minutes on a laptop without a GPU:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 is done, 1 the machine (or vlmq) failed, 2 the user's input was wrong, 130 Ctrl-C.
+    0 is done, 1 the machine (or vlmq) failed, 2 the user's input was wrong, 130 Ctrl-C, 143 SIGTERM.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt as stop:
         print("; ".join(["vlmq: stopped", *getattr(stop, "__notes__", [])]), file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     except BrokenPipeError:
         # The reader went away, as in `vlmq envs | head`; nothing is left to say, at exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,6 +20,8 @@ from vlmq.prompt.encode import Encoder, Row, Segment
 from vlmq.prompt.pack import collate_packed
 from vlmq.prompt.window import History
 
+_BLANK = Observation(text="", image=np.zeros((64, 64, 3), np.uint8))
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -149,7 +151,12 @@ _Chain = tuple[list[_Reply], tuple[int, int] | None, bool]
 
 
 def build_batch(
-    fragments: list[Fragment], encoder: Encoder, history: History, *, packed: bool = False
+    fragments: list[Fragment],
+    encoder: Encoder,
+    history: History,
+    *,
+    packed: bool = False,
+    pictured: bool = False,
 ) -> Batch:
     """Encode fragments into rows and lay out their tokens, states and links.
 
@@ -158,12 +165,17 @@ def build_batch(
         encoder: the same that acted.
         history: the same that acted; an append-only one gives one sequence a fragment, otherwise one a reply.
         packed: whether several sequences may share a row, where they do not see each other.
+        pictured: whether fragments in words alone are given a row with a blank picture, from which nothing is learnt.
+            Where several processes share an update, each has to run the whole model: those that did not would
+            wait for each other's gradients for ever.
     """
     rows: list[Row] = []
     chains: list[_Chain] = []
     for fragment in fragments:
         lay = _lay_whole if history.append_only else _lay_windows
         chains.append(lay(fragment, encoder, history, rows))
+    if pictured and not any(row.pixels for row in rows):
+        rows.append(context_row([encoder.prompt(_BLANK, first=True)], []))
     return _link(rows, chains, fragments, encoder, packed)
 
 

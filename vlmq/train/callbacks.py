@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,20 +21,34 @@ from vlmq.report.results import Row, format_table, format_tasks, write_results
 from vlmq.train.checkpoint import FOLDER
 
 
-class CtrlC(L.Callback):
-    """Ctrl-C that cannot get lost: Python drops what is raised inside a finaliser, so the next batch asks again."""
+class Interrupts(L.Callback):
+    """Ctrl-C and SIGTERM that cannot get lost: what is raised in a finaliser is dropped, so the next batch asks again.
+
+    Lightning answers SIGTERM with a broadcast from inside the signal's handler: processes that were all told to
+    stop, as a cluster tells them, then wait for each other for ever. Here each stops by itself. Where Slurm is to
+    queue the job again, Lightning's way is kept.
+    """
 
     def __init__(self) -> None:
-        self._pressed = False
+        self._signal: int | None = None
         self._before: Any = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._press)
+            self._before = signal.signal(signal.SIGINT, self._stop)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if signal.getsignal(signal.SIGINT) == self._press:
+        if signal.getsignal(signal.SIGINT) == self._stop:
             signal.signal(signal.SIGINT, self._before)
+
+    def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._take_sigterm(trainer)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._take_sigterm(trainer)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._take_sigterm(trainer)
 
     def on_train_batch_start(self, *args: Any) -> None:
         self._ask()
@@ -41,13 +56,20 @@ class CtrlC(L.Callback):
     def on_validation_batch_start(self, *args: Any) -> None:
         self._ask()
 
-    def _press(self, number: int, frame: Any) -> None:
-        self._pressed = True
-        raise KeyboardInterrupt
+    def _take_sigterm(self, trainer: L.Trainer) -> None:
+        """In place of Lightning's handler, which it sets after `setup`; at the end it sets back what was before."""
+        cluster = trainer._accelerator_connector.cluster_environment
+        requeued = isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue
+        if threading.current_thread() is threading.main_thread() and not requeued:
+            signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self._signal = number
+        raise KeyboardInterrupt(number)
 
     def _ask(self) -> None:
-        if self._pressed:
-            raise KeyboardInterrupt
+        if self._signal is not None:
+            raise KeyboardInterrupt(self._signal)
 
 
 class UpdateLog(L.Callback):
@@ -95,7 +117,7 @@ class Reporter(L.Callback):
         print(f"Next: {validate if pl_module.points else f'vlmq report {run_dir}'}")
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Whoever presses Ctrl-C learns how to go on."""
+        """Whoever stops a run learns how to go on."""
         run_dir = Path(trainer.default_root_dir)
         if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
             there = (run_dir / FOLDER / "last.ckpt").is_file()

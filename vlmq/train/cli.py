@@ -25,7 +25,7 @@ from vlmq import configs, ranges
 from vlmq.api import UserError
 from vlmq.data import files
 from vlmq.train import acting, checkpoint, dry, folder, memory, strategy
-from vlmq.train.callbacks import CtrlC, Reporter, SaveConfig, UpdateLog, checkpoint_callbacks
+from vlmq.train.callbacks import Interrupts, Reporter, SaveConfig, UpdateLog, checkpoint_callbacks
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.health import HealthWatch
 from vlmq.train.module import VlmqModule
@@ -66,7 +66,7 @@ class VlmqTrainer(L.Trainer):
         kwargs["default_root_dir"] = str(run_dir)
         kwargs["logger"] = _loggers(run_dir, kwargs.get("logger"))
         own = [
-            CtrlC(),
+            Interrupts(),
             UpdateLog(),
             Reporter(),
             HealthWatch(),
@@ -243,7 +243,7 @@ def main(args: list[str]) -> int:
             raise
         raise known from error
     except SystemExit as stop:
-        # Lightning makes an exit code of its own out of Ctrl-C.
+        # Lightning makes an exit code of its own out of Ctrl-C and SIGTERM.
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise

@@ -291,7 +291,7 @@ class VlmqDataModule(L.LightningDataModule):
         if not phase.critic:
             # Nothing is bootstrapped, so no following prompt needs to be encoded.
             fragments = [replace(fragment, following=None) for fragment in fragments]
-        batch = build_batch(fragments, self.encoder, self.history, packed=self.packed)
+        batch = self._batch(fragments)
         self.seconds = {"seconds/play": played - begun, "seconds/batch": time.perf_counter() - played}
         self.measured = self._rounds.measured if own and self._rounds else {}
         return batch
@@ -365,8 +365,12 @@ class VlmqDataModule(L.LightningDataModule):
                     "apart; raise it."
                 )
             fragments = self._draw(apart, 0, max(_HELD_OUT_FRAGMENTS, sync.world_size()))
-            self._judged = build_batch(fragments, self.encoder, self.history, packed=self.packed)
+            self._judged = self._batch(fragments)
         return self._judged
+
+    def _batch(self, fragments: list[Fragment]) -> Batch:
+        many = sync.world_size() > 1
+        return build_batch(fragments, self.encoder, self.history, packed=self.packed, pictured=many)
 
     def _replay(
         self,
