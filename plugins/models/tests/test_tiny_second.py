@@ -166,15 +166,27 @@ def test_a_block_holds_dialogues_of_one_kind_and_one_picture_each() -> None:
 )
 def test_a_stage_of_the_training_draws_from_every_kind_of_skill(path: Path) -> None:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    curriculum = Curriculum(**settings["data"]["stream"]["init_args"])
+    chosen = settings["data"]["stream"]["init_args"]
+    curriculum = Curriculum(**chosen | {"narrow": 0, "widen": 0})
     drawn = {curriculum.episode(index).source for index in range(600)}
-    assert drawn > {"stacked", "icons", "copying", "pages", "grid_way", "plan_command"}
+    if "skills" in chosen:
+        assert drawn == set(chosen["skills"])
+    else:
+        assert drawn > {"stacked", "icons", "copying", "pages", "grid_way", "plan_command"}
 
 
-def test_a_narrow_start_holds_digits_alone() -> None:
+def test_matching_starts_with_one_form() -> None:
+    """The list, then the question: the only form at variation 0, and half of them or more in the end."""
+    plain = re.compile(r"Here: [\w, ]+\.\nYes or no after each: [\w, ]+\.")
+    for variation, least, most in ((0.0, 1.0, 1.0), (1.0, 0.4, 0.7)):
+        asked = [seek_scenes.matching(Random(seed), variation)[0].question for seed in range(400)]
+        assert least <= np.mean([plain.fullmatch(text) is not None for text in asked]) <= most
+
+
+def test_a_narrow_start_holds_plain_digits_and_lists_alone() -> None:
     curriculum = Curriculum(version=2, dialogues=True, block=4, narrow=200, widen=200)
     early = {curriculum.episode(index).source for index in range(200)}
-    assert early <= {"stacked", "read_digit", "read_pair", "compare", "arithmetic"}
+    assert early <= {"stacked", "read_digit", "read_pair", "compare", "arithmetic", "matching"}
     assert len({curriculum.episode(index).source for index in range(400, 700)}) > 20
 
 
@@ -479,7 +491,7 @@ def test_what_is_sought_is_answered_as_it_was_told() -> None:
                     here = [n for n, where in things.items() if where == at and n.split()[0] == found[1]]
                     expected = f"take {here[0]} from {at}" if here else "no"
                 elif found := re.fullmatch(r"Say each with yes or no: (.*)\.", order):
-                    nouns = {n.split()[0] for n in things}
+                    nouns = {n.split()[0] for n in (*things, held)}
                     expected = ", ".join(f"{n} {'yes' if n in nouns else 'no'}" for n in found[1].split(", "))
                 else:
                     continue

@@ -32,20 +32,24 @@ POSITION_SPREAD = 0.5
 
 @dataclass(frozen=True)
 class Architecture:
-    """Widths and layers; the inner layers of the vision tower are 3 times as wide, of the text side 2.5 times."""
+    """Widths and layers, and the version of the vocabulary; the inner layers of the vision tower are 3 times as wide,
+    of the text side 2.5 times."""
 
     vision_width: int
     vision_layers: int
     text_width: int
     text_layers: int
+    vocabulary: int
     heads: int = 4
 
 
 ARCHITECTURES = {
-    1: Architecture(vision_width=64, vision_layers=2, text_width=64, text_layers=3),
-    2: Architecture(vision_width=128, vision_layers=4, text_width=96, text_layers=4),
+    1: Architecture(vision_width=64, vision_layers=2, text_width=64, text_layers=3, vocabulary=1),
+    2: Architecture(vision_width=128, vision_layers=4, text_width=96, text_layers=4, vocabulary=2),
+    3: Architecture(vision_width=128, vision_layers=4, text_width=128, text_layers=4, vocabulary=2),
 }
-"""By version of the model. The second sees more; what an answer costs depends on its text side, which stays small."""
+"""By version of the model. The second sees more; what an answer costs depends on its text side, which stays small.
+The third sees as the second does, and its wider text side can tell what a list does not hold."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -132,11 +136,18 @@ def build_model(config: Idefics3Config, seed: int = 0) -> Idefics3ForConditional
     return model
 
 
-def build(directory: Path, seed: int = 0, version: int = 1) -> None:
-    """Write an untrained model and its processor, as `AutoModelForImageTextToText` loads them."""
-    tokenizer = build_tokenizer(version)
+def build(directory: Path, seed: int = 0, version: int = 1, vision: Path | None = None) -> None:
+    """Write an untrained model and its processor, as `AutoModelForImageTextToText` loads them.
+
+    `vision` names a trained model's directory, whose vision tower is taken; it must be of the same widths.
+    """
+    tokenizer = build_tokenizer(ARCHITECTURES[version].vocabulary)
     build_processor(tokenizer).save_pretrained(directory)
-    build_model(build_config(tokenizer, version), seed).save_pretrained(directory)
+    model = build_model(build_config(tokenizer, version), seed)
+    if vision is not None:
+        trained = Idefics3ForConditionalGeneration.from_pretrained(vision)
+        model.model.vision_model.load_state_dict(trained.model.vision_model.state_dict())
+    model.save_pretrained(directory)
 
 
 def main() -> None:
@@ -145,10 +156,11 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="where to write it")
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
     parser.add_argument(
-        "--version", type=int, choices=ARCHITECTURES, default=1, help="of the model; 1 is the one that ships"
+        "--version", type=int, choices=ARCHITECTURES, default=1, help="of the model; 1 is the default"
     )
+    parser.add_argument("--vision", type=Path, help="a trained model's directory, whose vision tower to take")
     arguments = parser.parse_args()
-    build(arguments.directory, arguments.seed, arguments.version)
+    build(arguments.directory, arguments.seed, arguments.version, arguments.vision)
     print(f"wrote an untrained model of version {arguments.version} to {arguments.directory}")
 
 

@@ -49,9 +49,10 @@ _WORDS: dict[str, tuple[Scene, float]] = {
     "picking": (copy_scenes.picking, 8.0),
     "composing": (copy_scenes.composing, 10.0),
     "framing": (copy_scenes.framing, 8.0),
-    "matching": (seek_scenes.matching, 8.0),
 }
 """Of the second version, asked one question at a time."""
+_LISTS: dict[str, tuple[NumberScene, float]] = {"matching": (seek_scenes.matching, 8.0)}
+"""The same, and plain at first, as the numbers are."""
 _PAGES: dict[str, tuple[Scene, float]] = {
     "pages": (page_scenes.pages, 24.0),
     "browsing": (recall_scenes.browsing, 24.0),
@@ -96,19 +97,20 @@ _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (
 """Of the second version: with dialogues, several questions about each picture."""
 _FAMILIES = {name: family for family, shares in _TALKS for name in shares}
 _SCENES = _OTHERS | _WORDS | _PAGES
-_SHARES = {name: share for name, (_, share) in (_NUMBERS | _SCENES).items()}
+_VARIED = _NUMBERS | _LISTS
+_SHARES = {name: share for name, (_, share) in (_VARIED | _SCENES).items()}
 _SHARES |= {name: share for _, shares in _TALKS for name, share in shares.items()}
 _QUESTIONS = 4
 """Questions about one picture of a family, where dialogues are wanted."""
 _PAIRS = ("stacked", "read_pair", "compare", "arithmetic")
 """Skills that a dialogue about one picture of two numbers teaches together."""
-_DIGITS = ("read_digit", *_PAIRS)
-"""Skills that can do with one-digit numbers, and so start the curriculum."""
+_FIRST = ("read_digit", *_PAIRS, *_LISTS)
+"""Skills that can be plain, with one-digit numbers or one form of words, and so start the curriculum."""
 
 SKILLS = (*_NUMBERS, *_OTHERS)
 """Names of the first version's skills; an episode's `source` is one of them."""
 
-SKILLS_OF = {1: SKILLS, 2: (*SKILLS, *_WORDS, *_PAGES, *_FAMILIES)}
+SKILLS_OF = {1: SKILLS, 2: (*SKILLS, *_WORDS, *_LISTS, *_PAGES, *_FAMILIES)}
 """Names of the skills by version of the curriculum; the second one's contain the first one's."""
 
 
@@ -128,8 +130,8 @@ class Curriculum:
             widgets: more to learn from one look.
         block: with dialogues, this many consecutive episodes are all dialogues of one kind or none is, so that
             a batch of them wastes little on padding.
-        narrow: the first so many episodes show plain digits near the middle, and nothing else.
-        widen: over the next so many, numbers come to vary in everything, and the other skills enter.
+        narrow: the first so many episodes show plain digits near the middle, or plain lists, and nothing else.
+        widen: over the next so many, these come to vary in everything, and the other skills enter.
         version: of the curriculum, a key of `SKILLS_OF`.
     """
 
@@ -194,15 +196,15 @@ class Curriculum:
             kind = _length(first)
             skills = tuple(name for name in skills if name not in _PAIRS and _length(name) == kind)
         skill = self._choose(rng, skills, variation)
-        if skill in _NUMBERS:
-            return skill, _NUMBERS[skill][0](rng, variation)
+        if skill in _VARIED:
+            return skill, _VARIED[skill][0](rng, variation)
         if skill in _FAMILIES:
             return skill, _FAMILIES[skill].dialogue(rng, skill, _QUESTIONS if self.dialogues else 1)
         return skill, _SCENES[skill][0](rng)
 
     def _choose(self, rng: Random, skills: tuple[str, ...], variation: float) -> str:
         """One of the skills; those that need the whole variation are rarer without it."""
-        shares = [self.shares[name] * (1.0 if name in _DIGITS else variation) for name in skills]
+        shares = [self.shares[name] * (1.0 if name in _FIRST else variation) for name in skills]
         return rng.choices(skills, shares if any(shares) else None)[0]
 
     def _stream(self, name: str) -> Random:

@@ -60,6 +60,8 @@ _RARELY_EMPTY = 0.9
 """How often a question about what is here is not asked where nothing is."""
 _MOST_ASKED = 8
 """Words asked for at once."""
+_PLAIN = 0.5
+"""How often `matching` has one form, at least."""
 _STRANGE = 0.05
 """How many of the nouns are made up."""
 _ORDER_FIRST = 0.6
@@ -110,12 +112,20 @@ def seeking(rng: Random) -> list[Exchange]:
     return [Exchange(beside(rng), question, answer), *(Exchange(None, *pair) for pair in others)]
 
 
-def matching(rng: Random) -> list[Exchange]:
-    """Which words stand in a list: each is said again with yes or no after it, or only those that do."""
+def matching(rng: Random, variation: float = 1.0) -> list[Exchange]:
+    """Which words stand in a list: each is said again with yes or no after it, or only those that do.
+
+    At variation 0 all have one form, the list first: with many forms from the start a model stays at chance.
+    """
     listed = _nouns(rng, rng.randrange(2, 9), set())
     asked = rng.sample(listed, rng.randrange(1, len(listed) + 1))
     asked += _nouns(rng, max(1, len(asked) + rng.randrange(-2, 3)), set(listed))
     asked = rng.sample(asked, min(len(asked), _MOST_ASKED))
+    if rng.random() < 1.0 - (1.0 - _PLAIN) * variation:
+        told, question = (
+            form.format(things=", ".join(w)) for form, w in ((_LISTED[0], listed), (_SAY_AFTER[0], asked))
+        )
+        return [Exchange(None, f"{told}\n{question}", _answered(asked, listed))]
     words = [numbered(rng, noun) for noun in listed] if rng.random() < 0.3 else listed
     told = ask(rng, _LISTED, things=rng.choice((", ", ", ", "\n")).join(words))
     question, answer = _each(rng, asked, listed)
@@ -126,9 +136,12 @@ def _each(rng: Random, asked: list[str], there: list[str]) -> Pair:
     """Which of the nouns are there."""
     things = ", ".join(asked)
     if rng.random() < 0.7:
-        answer = ", ".join(f"{noun} {_YES if noun in there else _NO}" for noun in asked)
-        return ask(rng, _SAY_AFTER, things=things), answer
+        return ask(rng, _SAY_AFTER, things=things), _answered(asked, there)
     return ask(rng, _THOSE, things=things), ", ".join(noun for noun in asked if noun in there) or _NONE
+
+
+def _answered(asked: list[str], there: list[str]) -> str:
+    return ", ".join(f"{noun} {_YES if noun in there else _NO}" for noun in asked)
 
 
 def _nouns(rng: Random, count: int, but: set[str]) -> list[str]:
@@ -192,8 +205,7 @@ def _noun(name: str) -> str:
 
 def _ask_there(rng: Random, told: _Told) -> Pair:
     found, noun = _want(rng, told, told.everything)
-    there = found is not None and told.everything[found] != HAND
-    return ask(rng, _THERE, thing=noun), _YES if there else _NO
+    return ask(rng, _THERE, thing=noun), _YES if found else _NO
 
 
 def _ask_at(rng: Random, told: _Told) -> Pair:
@@ -224,7 +236,7 @@ def _ask_hand(rng: Random, told: _Told) -> Pair:
 
 def _ask_each(rng: Random, told: _Told) -> Pair:
     """Several things at once, each there or not: much to learn from one state."""
-    there = [_noun(name) for name in told.things]
+    there = [_noun(name) for name in told.everything]
     nouns = dict.fromkeys(rng.sample(there, min(len(there), rng.randrange(1, 4))))
     while len(nouns) < 3 or (len(nouns) < _MOST_ASKED and rng.random() < 0.5):
         nouns[thing(rng, _STRANGE)] = None
