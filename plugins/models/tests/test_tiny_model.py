@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from vlmq_model_tiny import WEIGHTS, v2
+from vlmq_model_tiny import WEIGHTS, v2, v3
 from vlmq_model_tiny.build import IMAGE_TOKENS, POSITION_SPREAD, build, build_config, build_model
 from vlmq_model_tiny.curriculum import Curriculum
 from vlmq_model_tiny.vocabulary import SIZES, SPECIAL_TOKENS, build_tokenizer
@@ -20,15 +20,16 @@ LIMITS = {1: (200_000, 1_000_000, 4_500_000), 2: (1_000_000, 2_000_000, 20_000_0
 """Parameters at least and at most, and bytes at most, by version."""
 
 
-SHIPPED = {"shipped": WEIGHTS, "second shipped": v2.WEIGHTS}
+SHIPPED = {"shipped": WEIGHTS, "second shipped": v2.WEIGHTS, "third shipped": v3.WEIGHTS}
+BUILT = {"built": 1, "second": 2, "third": 3}
 
 
-@pytest.fixture(scope="module", params=["built", "second", *SHIPPED])
+@pytest.fixture(scope="module", params=[*BUILT, *SHIPPED])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param in SHIPPED:
         return SHIPPED[request.param]
     path = tmp_path_factory.mktemp("model") / "untrained"
-    build(path, version=2 if request.param == "second" else 1)
+    build(path, version=BUILT[request.param])
     return path
 
 
@@ -195,14 +196,15 @@ def test_directory_and_parameter_limits(directory: Path, loaded: tuple[Any, Any]
     assert needed <= {path.name for path in directory.iterdir()}
 
 
-@pytest.mark.parametrize(("weights", "version"), [(WEIGHTS, 1), (v2.WEIGHTS, 2)])
+@pytest.mark.parametrize(("weights", "version"), [(WEIGHTS, 1), (v2.WEIGHTS, 2), (v3.WEIGHTS, 2)])
 def test_the_shipped_tokenizers_are_those_that_are_built(weights: Path, version: int) -> None:
     shipped = AutoProcessor.from_pretrained(weights, backend="pil").tokenizer
     assert shipped.get_vocab() == build_tokenizer(version).get_vocab()
 
 
-def test_the_second_versions_numbers_are_loaded_as_whole_ones() -> None:
-    model = AutoModelForImageTextToText.from_pretrained(v2.WEIGHTS)
+@pytest.mark.parametrize("weights", [v2.WEIGHTS, v3.WEIGHTS])
+def test_numbers_shipped_at_half_precision_are_loaded_as_whole_ones(weights: Path) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(weights)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
@@ -214,10 +216,25 @@ def test_special_tokens_have_fixed_ids(loaded: tuple[Any, Any]) -> None:
     assert len(processor.tokenizer) == model.config.text_config.vocab_size
 
 
-@pytest.mark.parametrize("version", [1, 2])
+def test_a_trained_vision_tower_may_be_taken_and_nothing_else(tmp_path: Path) -> None:
+    build(tmp_path, version=3, vision=v2.WEIGHTS)
+    made, taken = (
+        AutoModelForImageTextToText.from_pretrained(p).state_dict() for p in (tmp_path, v2.WEIGHTS)
+    )
+    fresh = build_model(build_config(build_tokenizer(2), 3)).state_dict()
+    for name, value in made.items():
+        torch.testing.assert_close(value, (taken if "vision_model" in name else fresh)[name])
+
+
+def test_a_vision_tower_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="2 layers of 64, version 3 has 4 of 128"):
+        build(tmp_path, version=3, vision=WEIGHTS)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_every_matrix_starts_with_a_spread_fit_for_its_width(version: int) -> None:
     """0.02, the usual spread, leaves a model this narrow blind; see `build_config`."""
-    model = build_model(build_config(build_tokenizer(version), version))
+    model = build_model(build_config(build_tokenizer(min(version, 2)), version))
     for name, parameter in model.named_parameters():
         tower = model.config.vision_config if "vision" in name else model.config.text_config
         spread = tower.initializer_range

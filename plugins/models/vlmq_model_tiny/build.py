@@ -139,13 +139,22 @@ def build_model(config: Idefics3Config, seed: int = 0) -> Idefics3ForConditional
 def build(directory: Path, seed: int = 0, version: int = 1, vision: Path | None = None) -> None:
     """Write an untrained model and its processor, as `AutoModelForImageTextToText` loads them.
 
-    `vision` names a trained model's directory, whose vision tower is taken; it must be of the same widths.
+    `vision` names a trained model's directory, whose vision tower is taken.
+
+    Raises:
+        ValueError: that tower is of another size.
     """
     tokenizer = build_tokenizer(ARCHITECTURES[version].vocabulary)
     build_processor(tokenizer).save_pretrained(directory)
     model = build_model(build_config(tokenizer, version), seed)
     if vision is not None:
         trained = Idefics3ForConditionalGeneration.from_pretrained(vision)
+        own, other = model.config.vision_config, trained.config.vision_config
+        if (own.hidden_size, own.num_hidden_layers) != (other.hidden_size, other.num_hidden_layers):
+            raise ValueError(
+                f"the vision tower of {vision} has {other.num_hidden_layers} layers of {other.hidden_size}, "
+                f"version {version} has {own.num_hidden_layers} of {own.hidden_size}; take the tower of another model"
+            )
         model.model.vision_model.load_state_dict(trained.model.vision_model.state_dict())
     model.save_pretrained(directory)
 
@@ -160,7 +169,10 @@ def main() -> None:
     )
     parser.add_argument("--vision", type=Path, help="a trained model's directory, whose vision tower to take")
     arguments = parser.parse_args()
-    build(arguments.directory, arguments.seed, arguments.version, arguments.vision)
+    try:
+        build(arguments.directory, arguments.seed, arguments.version, arguments.vision)
+    except ValueError as error:
+        parser.error(str(error))
     print(f"wrote an untrained model of version {arguments.version} to {arguments.directory}")
 
 
