@@ -222,7 +222,7 @@ def main(args: list[str]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_worth_saying)
     # Processes that a strategy launches run the same command line again, so it is put where they look.
-    sys.argv[1:] = [_with_config(a, before) for before, a in zip(["", *args], args, strict=False)]
+    sys.argv[1:] = _whole([_with_config(a, before) for before, a in zip(["", *args], args, strict=False)])
     if dry.FLAG in sys.argv and args[0] == "fit":
         # Last, so that nothing after it takes it back.
         sys.argv[1:] = [*(a for a in sys.argv[1:] if a != dry.FLAG), "--trainer.dry_run", "true"]
@@ -312,7 +312,7 @@ def _leaves(known: list[str]) -> list[str]:
 
 def _with_config(argument: str, before: str) -> str:
     """A `--config` that is no file here may be one that vlmq ships."""
-    if before in ("--config", "-c"):
+    if before in _CONFIG:
         return str(_readable(configs.resolve(argument)))
     if argument.startswith("--config="):
         return f"--config={_readable(configs.resolve(argument.removeprefix('--config=')))}"
@@ -326,6 +326,26 @@ def _readable(path: Path) -> Path:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no valid yaml: {' '.join(str(error).split())}; mend it there.") from error
     return path
+
+
+def _whole(args: list[str]) -> list[str]:
+    """Have phases replace phases: the parser fills gaps of a list from an earlier one, where both are of one length."""
+    found: list[str] = []
+    for argument, following in zip(args, [*args[1:], ""], strict=True):
+        name, _, value = argument.partition("=")
+        if name == _PHASES or (name in _CONFIG and _has_phases(Path(value or following))):
+            found.append(f"{_PHASES}=[]")
+        found.append(argument)
+    return found
+
+
+def _has_phases(path: Path) -> bool:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return False  # the parser complains of it
+    model = settings.get("model") if isinstance(settings, dict) else None
+    return isinstance(model, dict) and "phases" in model
 
 
 def _loggers(run_dir: Path, chosen: Logger | Iterable[Logger] | bool | None) -> list[Logger] | bool:
@@ -344,6 +364,8 @@ def _run_dir(settings: Any) -> Path:
     return Path(settings.trainer.default_root_dir or "runs/default")
 
 
+_CONFIG = ("--config", "-c")
+_PHASES = "--model.phases"
 _SEEDS = 2**32
 """How many NumPy tells apart."""
 _PARSER = {"parser_mode": "omegaconf", "exit_on_error": False, "allow_abbrev": False}
