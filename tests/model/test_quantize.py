@@ -91,6 +91,18 @@ def test_what_acting_recorded_is_what_learning_computes(
     quantised.eval()
 
 
+def test_acting_leaves_the_weights_as_they_were_loaded_on_any_cpu() -> None:
+    """On one with AVX512-BF16 bitsandbytes would repack them, and fail: a row of 96 is one block and a half."""
+    layer = pytest.importorskip("bitsandbytes").nn.Linear4bit(96, 64, quant_type="nf4").to("cpu")
+    layer.support_avx512bf16_for_cpu = True
+    quantize.settle(nn.Sequential(layer))
+    weight = layer.weight.data.clone()
+    with torch.no_grad():
+        layer.eval()(torch.ones(2, 96))
+    assert layer.weight.data.equal(weight)
+    assert not getattr(layer.weight.quant_state, "packing_format_for_cpu", False)
+
+
 def test_a_checkpoint_leaves_out_what_comes_back_with_the_base(quantised: Backbone) -> None:
     model = ActorCritic(quantised, CriticConfig(1, 4, 4), trunk_gradient=0.0)
     kept = {name for name in model.state_dict() if name.startswith("backbone.")} - model.given()

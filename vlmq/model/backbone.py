@@ -296,6 +296,8 @@ def load_backbone(
             ) from error
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"no vision-language model can be loaded from '{name}': {reason}") from error
+    if bits is not None:
+        quantize.settle(model)
     if lora is not None:
         _add_lora(model, lora)
     if freeze_vision:

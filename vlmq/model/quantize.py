@@ -20,6 +20,7 @@ from vlmq.api import ModelError
 Bits = Literal["4bit", "8bit"]
 _LAYERS = ("Linear4bit", "Linear8bitLt")
 """Classes of bitsandbytes' layers, whichever library wraps them."""
+_REPACKS = "support_avx512bf16_for_cpu"
 _BLOCK, _NESTED = 64, 256
 """Weights that share a scale in 4 bits, and scales that share one of their own."""
 
@@ -60,6 +61,18 @@ def config_for(source: str, bits: Bits, *, dtype: torch.dtype, trust_remote_code
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=apart,
     )
+
+
+def settle(model: nn.Module) -> None:
+    """Keep quantised layers as they are loaded.
+
+    On a CPU with AVX512-BF16 bitsandbytes repacks a layer's weights when it first acts, rounds their scales,
+    computes in bfloat16 from then on, and fails where a row is no multiple of a block: what acts would not be what
+    learns.
+    """
+    for module in model.modules():
+        if _is_layer(module) and hasattr(module, _REPACKS):
+            setattr(module, _REPACKS, False)
 
 
 def language_linears(model: Any) -> list[str]:

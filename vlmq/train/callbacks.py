@@ -41,9 +41,6 @@ class Interrupts(L.Callback):
         if signal.getsignal(signal.SIGINT) == self._stop:
             signal.signal(signal.SIGINT, self._before)
 
-    def on_sanity_check_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._take_sigterm(trainer)
-
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take_sigterm(trainer)
 

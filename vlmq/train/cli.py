@@ -377,7 +377,11 @@ def _worth_saying(record: logging.LogRecord) -> bool:
     return "Tip:" not in said and "`max_epochs=1` reached" not in said and "`max_steps=1` reached" not in said
 
 
-_QUIET_LOGGERS = ("torchrl", "lightning.pytorch.trainer.connectors.checkpoint_connector")
+_QUIET_LOGGERS = (
+    "torchrl",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "bitsandbytes.backends.cpu.ops",  # of a kernel for weights that it repacks, which it is kept from
+)
 _QUIET = (
     ".*does not have many workers.*",
     ".*Total length of `list` across ranks is zero.*",  # where there is no environment, nothing is judged by playing
