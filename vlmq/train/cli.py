@@ -222,7 +222,7 @@ def main(args: list[str]) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_worth_saying)
     # Processes that a strategy launches run the same command line again, so it is put where they look.
-    sys.argv[1:] = _whole([_with_config(a, before) for before, a in zip(["", *args], args, strict=False)])
+    sys.argv[1:] = _prepared(args)
     if dry.FLAG in sys.argv and args[0] == "fit":
         # Last, so that nothing after it takes it back.
         sys.argv[1:] = [*(a for a in sys.argv[1:] if a != dry.FLAG), "--trainer.dry_run", "true"]
@@ -310,40 +310,35 @@ def _leaves(known: list[str]) -> list[str]:
     return [key.rsplit(".", 1)[-1] for key in known]
 
 
-def _with_config(argument: str, before: str) -> str:
-    """A `--config` that is no file here may be one that vlmq ships."""
-    if before in _CONFIG:
-        return str(_readable(configs.resolve(argument)))
-    if argument.startswith("--config="):
-        return f"--config={_readable(configs.resolve(argument.removeprefix('--config=')))}"
-    return argument
+def _prepared(args: list[str]) -> list[str]:
+    """The same command line with its files found, and with phases that replace phases.
 
-
-def _readable(path: Path) -> Path:
-    """The same path, if yaml can be read there: the parser would not say which file is broken."""
-    try:
-        yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no valid yaml: {' '.join(str(error).split())}; mend it there.") from error
-    return path
-
-
-def _whole(args: list[str]) -> list[str]:
-    """Have phases replace phases: the parser fills gaps of a list from an earlier one, where both are of one length."""
+    A `--config` that is no file here may be one that vlmq ships. Of two lists of one length, the parser would fill
+    gaps of the later phases from the earlier ones.
+    """
     found: list[str] = []
-    for argument, following in zip(args, [*args[1:], ""], strict=True):
-        name, _, value = argument.partition("=")
-        if name == _PHASES or (name in _CONFIG and _has_phases(Path(value or following))):
+    rest = iter(args)
+    for argument in rest:
+        name, joined, value = argument.partition("=")
+        if name == _PHASES:
             found.append(f"{_PHASES}=[]")
-        found.append(argument)
+        file = None if name not in _CONFIG else value if joined else next(rest, None)
+        if file is None:
+            found.append(argument)
+            continue
+        path = configs.resolve(file)
+        if _has_phases(path):
+            found.append(f"{_PHASES}=[]")
+        found.append(f"--config={path}")
     return found
 
 
 def _has_phases(path: Path) -> bool:
+    """Whether a configuration gives phases; that it is no yaml is said here: the parser would not say which file."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return False  # the parser complains of it
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no valid yaml: {' '.join(str(error).split())}; mend it there.") from error
     model = settings.get("model") if isinstance(settings, dict) else None
     return isinstance(model, dict) and "phases" in model
 
