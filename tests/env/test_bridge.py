@@ -319,10 +319,10 @@ def test_one_batch_of_replies_answers_all_environments_that_are_as_quick_as_each
             return super().replies(contexts)
 
     with Player(trouble, 4, tiny_encoder, max_reply=32, workers=True) as player:
-        policy = Slow(tiny_encoder, lambda episode, turn: "win" if turn == 4 else "go")
+        policy = Slow(tiny_encoder, lambda episode, turn: "win" if turn == 8 else "go")
         assert len(list(player.play(policy, range(4), lambda index: index, source="test"))) == 4
-    # The first steps may be apart: the workers do not start together, and nothing is known of their pace yet.
-    assert asked[-3:] == [4, 4, 4]
+    # The workers do not start together, and who starts sooner ends sooner: of the eight turns those between are shared.
+    assert asked.count(4) >= 4, asked
 
 
 def test_an_episode_of_several_tasks_goes_under_its_own_id(tiny_encoder: Encoder) -> None:
