@@ -270,7 +270,8 @@ def test_shipped_weights_read_and_compare_numbers() -> None:
     assert _right(WEIGHTS, Curriculum(split="test", skills=skills), 200) >= 0.95
 
 
-def test_the_second_versions_weights_read_cards_and_name_what_a_plan_shows() -> None:
+@pytest.mark.parametrize("weights", [v2.WEIGHTS, v3.WEIGHTS])
+def test_the_later_versions_weights_read_cards_and_name_what_a_plan_shows(weights: Path) -> None:
     skills = ("read_number", "card_rank", "plan_name", "panel_badge")
     # 83 to 99 % each in the card, some 92 % together; 85 % is three standard errors below.
-    assert _right(v2.WEIGHTS, Curriculum(split="test", skills=skills, version=2), 200) >= 0.85
+    assert _right(weights, Curriculum(split="test", skills=skills, version=2), 200) >= 0.85

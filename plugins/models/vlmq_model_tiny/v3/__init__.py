@@ -1,4 +1,4 @@
-"""The third version: the second's eyes, and 1.1 M parameters of text side that know what a list does not hold."""
+"""The third version: the second's eyes, trained on, and 1.1 M parameters of text that know what is not in a list."""
 
 from __future__ import annotations
 
