@@ -170,6 +170,17 @@ def test_the_critic_may_choose_among_replies_or_tokens(small: SmallRun, run_dir:
     )  # with a shift like that nothing but the half-trained critic speaks
 
 
+def test_evaluation_may_sample(small: SmallRun, run_dir: Path) -> None:
+    def _syntax(*options: str) -> list[float]:
+        rows = _table(run_dir, small, "--data.evaluation.policies", "[model, sampled]", *options)
+        return [row.syntax for row in rows]
+
+    greedy, sampled = _syntax()
+    assert sampled < greedy
+    assert _syntax("--data.evaluation.temperature", "1.0") == [sampled, sampled]
+    assert _syntax("--data.evaluation.temperature", "50") == [pytest.approx(0.0, abs=0.1), sampled]
+
+
 @pytest.mark.parametrize("objective", ["ppo_token", pytest.param("ppo_reply", marks=pytest.mark.slow)])
 def test_ppo_runs_on_its_own_latest_play(small: SmallRun, tmp_path: Path, objective: str) -> None:
     ppo = {"name": "ppo", "updates": 8, "filter": "always", "objective": objective, "online": 1.0}

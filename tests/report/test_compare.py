@@ -100,6 +100,7 @@ def test_what_differs_is_in_the_name_and_what_came_before_it_is_one_arm(tmp_path
         ("data.env_args", {"size": 96}),
         ("data.evaluation.env_args", {}),
         ("data.evaluation.blank_images", True),
+        ("data.evaluation.temperature", 0.5),
         ("model.reply_format", "plain"),
     ],
 )

@@ -38,7 +38,7 @@ _OF_A_RUN = (
 """Settings in which the runs of one setting may differ."""
 _JUDGED_BY = (
     "data.env", "data.env_args", "data.evaluation.env_args", "data.evaluation.seed", "data.evaluation.blank_images",
-    "model.reply_format",
+    "data.evaluation.temperature", "model.reply_format",
 )  # fmt: skip
 """Settings that say what success means."""
 

@@ -142,10 +142,10 @@ def _policy(learner: VlmqModule, who: str) -> Policy:
         return ScriptedPolicy(learner.encoder, seed=seed, expert=float(who == "expert"))
     if who == "base":
         torch.manual_seed(seed)  # where its weights are drawn at random
-        return acting.policy(learner, temperature=0.0, seed=seed, model=learner.untrained())
+        return acting.policy(learner, temperature=settings.temperature, seed=seed, model=learner.untrained())
     return acting.policy(
         learner,
-        temperature=float(who in ("sampled", "best_of")),
+        temperature=1.0 if who in ("sampled", "best_of") else settings.temperature,
         seed=seed,
         q_shift=settings.q_shift if who == "shifted" else 0.0,
         best_of=settings.best_of if who == "best_of" else 1,

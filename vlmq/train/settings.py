@@ -141,6 +141,8 @@ class Evaluation:
         policies: what `vlmq validate` plays: model, sampled (the model at temperature 1), best_of (of several
             sampled replies the one that the critic finds worth most), shifted (the critic's Q added to the
             logits), base, random, expert.
+        temperature: of the sampling of model, shifted and base; 0 is greedy. What is greedy and remembers nothing
+            repeats itself for ever where a reply changes nothing that it sees.
         best_of: replies that `best_of` draws.
         q_shift: what `shifted` adds to a log-probability for each return range of Q.
         blank_images: replace every picture by a blank one.
@@ -155,6 +157,7 @@ class Evaluation:
     policies: list[Literal["model", "sampled", "best_of", "shifted", "base", "random", "expert"]] = field(
         default_factory=lambda: ["model"]
     )
+    temperature: float = 0.0
     best_of: int = 8
     q_shift: float = 10.0
     blank_images: bool = False
@@ -168,3 +171,4 @@ class Evaluation:
         if self.best_of < 2:
             raise UserError(f"evaluation.best_of is {self.best_of}; give at least 2 replies to choose from.")
         ranges.above(0, **{"evaluation.q_shift": self.q_shift})
+        ranges.at_least(0, **{"evaluation.temperature": self.temperature})
