@@ -187,6 +187,34 @@ def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
     assert not _survivors(processes)
 
 
+BUSY = "() => { setInterval(() => { const end = performance.now() + 80; while (performance.now() < end); }, 100); }"
+
+
+def _plant_work(env: Any) -> None:
+    env._page.browser.run("planting work", lambda _: env._page._tab.page.evaluate(BUSY))
+
+
+def test_a_browser_that_keeps_a_core_busy_at_rest_is_replaced(
+    make_env: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmq_env_miniwob.browser._WATCH_S", 1.0)
+    env = make_env("click-test-2")
+    env.reset(seed=0)
+    first = env._page.browser
+    _plant_work(env)
+    time.sleep(2.5)
+    assert first.alive, "an episode is under way"
+    assert env.step(env.expert_action())[2]
+    deadline = time.monotonic() + 20
+    while first.alive and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not first.alive
+    env.reset(seed=0)
+    assert env.step(env.expert_action())[1] == 1.0
+    time.sleep(3.5)
+    assert env._page.browser.alive, "it is calm"
+
+
 def test_a_page_that_never_answers_is_ended_by_the_time_out(make_env: Any) -> None:
     env = make_env("click-test")
     env.reset(seed=0)

@@ -36,6 +36,9 @@ WINDOW_HEIGHT_PX = 320
 START_TIMEOUT_S = 60.0
 """The longest that starting Chromium or opening its first page may take: cold disks and busy machines."""
 _CLOSE_TIMEOUT_S = 5.0
+_WATCH_S = 5.0
+_MOST_AT_REST = 0.05
+"""Share of a core that a browser takes at rest, at most; one that draws on and on takes several times that."""
 _LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -71,7 +74,8 @@ class Browser:
         self._remains = Remains()
         self._session = _Session(self._remains, files)
         self._close = weakref.finalize(self, _end, self._jobs, self._session, self._remains)
-        threading.Thread(target=_serve, args=(self._jobs,), name="vlmq-miniwob", daemon=True).start()
+        watch = _Watch(self._session, self._remains)
+        threading.Thread(target=_serve, args=(self._jobs, watch), name="vlmq-miniwob", daemon=True).start()
         command_line = flags(self._remains.profile, sandbox)
         session = self._session
         try:
@@ -106,8 +110,13 @@ class Browser:
         """
         if not self.alive or self._session.context is None:
             raise BrowserFailure("Chromium is no longer running; reset() starts a fresh one.")
+        self._session.resting = False
         context = self._session.context
         return self._call(doing, lambda: function(context), timeout_s or self.timeout_s)
+
+    def rest(self) -> None:
+        """Until the next `run` nothing is asked of it, and it may be ended if it keeps a core busy all the same."""
+        self._session.resting = True
 
     def close(self) -> None:
         """End Chromium and the driver, and remove the profile. Calling it again does nothing."""
@@ -146,6 +155,7 @@ class _Session:
         self._remains = remains
         self._files = f"{files.resolve().as_uri()}/"
         self.failed = False
+        self.resting = False
         self.playwright: Playwright | None = None
         self.context: BrowserContext | None = None
 
@@ -188,15 +198,50 @@ class _Session:
             route.abort("aborted")  # of all error codes, the one that keeps the page that is shown
 
 
+class _Watch:
+    """Ends a browser that keeps a core busy while nothing is asked of it; the next `reset` starts a fresh one.
+
+    Drawn without a limit on the frame rate, one with several tabs, on a busy machine, now and then draws the same
+    frame again as fast as it can, for as long as it lives.
+    """
+
+    def __init__(self, session: _Session, remains: Remains) -> None:
+        self._session, self._remains = session, remains
+        self._spent: float | None = None
+
+    def worked(self) -> None:
+        """A job was done: what it took does not count."""
+        self._spent = None
+
+    def look(self) -> None:
+        """To be called whenever nothing was asked for `_WATCH_S`."""
+        if not self._session.resting or self._session.failed:
+            return
+        before, self._spent = self._spent, self._remains.cpu_s()
+        if before is None or self._spent is None:
+            return
+        if self._spent - before > _MOST_AT_REST * _WATCH_S:
+            self._session.failed = True
+            self._remains.kill_chromium()
+
+
 def _submit(jobs: _Jobs, function: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
     jobs.put((function, future))
     return future
 
 
-def _serve(jobs: _Jobs) -> None:
+def _serve(jobs: _Jobs, watch: _Watch) -> None:
     """The browser's thread. It keeps no reference to a finished job, which may hold the browser alive."""
-    while (job := jobs.get()) is not None:
+    while True:
+        try:
+            job = jobs.get(timeout=_WATCH_S)
+        except queue.Empty:
+            watch.look()
+            continue
+        if job is None:
+            return
+        watch.worked()
         function, future = job
         try:
             future.set_result(function())

@@ -52,8 +52,8 @@ _FLAGS = (
     # The same picture everywhere, as soon as it is asked for.
     "--disable-gpu",
     "--disable-gpu-vsync",
-    # The limit on the frame rate stays: without it, now and then, a browser with several tabs that nobody asks for
-    # anything draws the same frame again as fast as it can, and takes up to half a core.
+    # A picture in half the time; now and then the compositor then draws on and on (`_Watch` of browser.py).
+    "--disable-frame-rate-limit",
     "--disable-lcd-text",
     "--force-color-profile=srgb",
     "--force-device-scale-factor=1",
@@ -154,6 +154,20 @@ class Remains:
         """End Chromium and all its children now; nothing happens where they have ended."""
         if self.pids is not None and self._is_chromium(self.pids[0]):
             _kill(self.pids[0], group=True)
+
+    def cpu_s(self) -> float | None:
+        """Processor time that Chromium and its children have taken so far; None where the system does not tell."""
+        if self.pids is None or not Path("/proc/self").exists():
+            return None
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # ended in the meantime
+            if int(fields[2]) == self.pids[0]:
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def destroy(self) -> None:
         """Kill what still runs and remove the profile; in a process other than the maker's, do nothing."""

@@ -187,6 +187,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         if self._over:
             info["success"] = terminated and view.raw_reward >= SUCCESS_THRESHOLD
             info["raw_reward"] = view.raw_reward
+            page.rest()
         reward = ILLEGAL_REWARD if refusal is not None else min(1.0, max(-1.0, view.reward))
         return self._observation(view), reward, terminated, truncated, info
 

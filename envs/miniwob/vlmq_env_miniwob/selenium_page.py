@@ -51,6 +51,9 @@ class SeleniumPage:
         """Whether calls may still be made."""
         return self._hands is not None
 
+    def rest(self) -> None:
+        """The episode is over; a browser of the package's own needs no watching: its frame rate is limited."""
+
     def close(self) -> None:
         """End the browser."""
         hands, self._hands = self._hands, None

@@ -65,6 +65,10 @@ class TaskPage:
         """Whether calls may still be made."""
         return self.browser.alive
 
+    def rest(self) -> None:
+        """The episode is over: nothing is asked until the next one."""
+        self.browser.rest()
+
     def close(self) -> None:
         """End the browser."""
         self.browser.close()
