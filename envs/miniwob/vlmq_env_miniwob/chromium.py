@@ -157,17 +157,12 @@ class Remains:
 
     def cpu_s(self) -> float | None:
         """Processor time that Chromium and its children have taken so far; None where the system does not tell."""
-        if self.pids is None or not Path("/proc/self").exists():
+        pids = self.pids
+        if pids is None or not Path("/proc/self").exists():
             return None
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # ended in the meantime
-            if int(fields[2]) == self.pids[0]:
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        known = [_status_of(process) for process in Path("/proc").glob("[0-9]*")]
+        ours = [status for status in known if status is not None and int(status[2]) == pids[0]]
+        return sum(int(status[11]) + int(status[12]) for status in ours) / os.sysconf("SC_CLK_TCK")
 
     def destroy(self) -> None:
         """Kill what still runs and remove the profile; in a process other than the maker's, do nothing."""
@@ -204,11 +199,17 @@ def _kill(pid: int, *, group: bool) -> None:
 
 def _parent_of(pid: int) -> int | None:
     """Process id of the parent; None where the process has ended or the system does not tell."""
+    status = _status_of(Path("/proc", str(pid)))
+    return None if status is None else int(status[1])
+
+
+def _status_of(process: Path) -> list[str] | None:
+    """The fields after the name in a process's `stat`; None where it has ended or the system does not tell."""
     try:
-        status = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+        status = (process / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(status.rpartition(")")[2].split()[1])
+    return status.rpartition(")")[2].split()
 
 
 def _sweep_profiles() -> None:
