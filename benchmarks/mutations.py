@@ -127,7 +127,7 @@ MUTANTS = (
     ),
     Mutant(
         "targets that rest on unseen states are kept",
-        "train/module.py",
+        "train/terms.py",
         "known, objective.critic_loss(",
         "known | True, objective.critic_loss(",
         f"{OBJECTIVE}::test_targets_that_rest_on_a_state_nobody_saw_are_left_out",

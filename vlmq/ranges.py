@@ -1,6 +1,8 @@
-"""Numbers that settings may have: one outside its range is named in a sentence, not-a-number included."""
+"""Numbers that settings may have: one outside its range is named in a sentence, infinite and not-a-number included."""
 
 from __future__ import annotations
+
+import math
 
 from vlmq.api import UserError
 
@@ -12,7 +14,7 @@ def at_least(low: float, **values: float | None) -> None:
         UserError: one is not.
     """
     for name, value in values.items():
-        if value is not None and not value >= low:
+        if value is not None and not low <= value < math.inf:
             raise UserError(f"{name} is {value}; give {low:g} or more.")
 
 
@@ -23,8 +25,19 @@ def above(low: float, **values: float | None) -> None:
         UserError: one is not.
     """
     for name, value in values.items():
-        if value is not None and not value > low:
+        if value is not None and not low < value < math.inf:
             raise UserError(f"{name} is {value}; it must be above {low:g}.")
+
+
+def finite(**values: float | None) -> None:
+    """Every value is a number, of either sign; None passes.
+
+    Raises:
+        UserError: one is not.
+    """
+    for name, value in values.items():
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{name} is {value}; give a finite number.")
 
 
 def share(**values: float | None) -> None:

@@ -30,6 +30,14 @@ MORE = {
 RATIO = re.compile(r"\d\.\d\d \(lowest \d+\.\d\d, highest \d+\.\d\d of \d+ rounds\)")
 
 
+def test_every_mutant_still_finds_the_line_that_it_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    mutations = importlib.import_module("mutations")
+    for mutant in mutations.MUTANTS:
+        text = (BENCHMARKS.parent / "vlmq" / mutant.file).read_text(encoding="utf-8")
+        assert text.count(mutant.old) == 1, mutant.name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "wanted"),

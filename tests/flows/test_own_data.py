@@ -45,7 +45,8 @@ def test_imported_conversations_are_learnt_from(
     assert main(["data", "convert", str(chats), str(tmp_path / "mine"), "--rewrite", "json"]) == 0
     own = ("--data.dataset", str(tmp_path / "mine"), "--data.collect", "null", "--data.env", "null")
     run_dir = tmp_path / "run"
-    assert small.vlmq("fit", run_dir, *own, "--data.held_out", "0.3", "--model.phases", PHASES) == 0
+    more = ("--data.held_out", "0.3", "--model.phases", PHASES, "--trainer.val_check_interval", "100")
+    assert small.vlmq("fit", run_dir, *own, *more) == 0
     said = capfd.readouterr()
     assert said.out.splitlines()[-1] == f"Next: vlmq report {run_dir}", "there is nothing to validate it in"
     assert "across ranks is zero" not in said.err

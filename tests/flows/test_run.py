@@ -18,7 +18,8 @@ from small_run import PHASES, UPDATES, Recorder, Seen, SmallRun, fingerprint, lo
 from vlmq.cli import main
 from vlmq.data.store import EpisodeStore
 from vlmq.report.results import Row, read_results
-from vlmq.trained import fqe
+from vlmq.train import checkpoint
+from vlmq.trained import fqe, rank
 
 EVERYBODY = ("--data.evaluation.policies", "[model, base, random, expert]")
 
@@ -222,7 +223,24 @@ def test_runs_are_ranked_from_recorded_episodes_alone(
     (line,) = [line for line in told.splitlines() if line.startswith(f"{run_dir} ")]
     assert f"{100 * success:.1f} %" in line
     (line,) = [line for line in told.splitlines() if line.startswith(f"{best} ")]
-    assert line.endswith(" -"), "what a checkpoint in the middle of a run reached is not in the run's table"
+    earned = checkpoint.read(best)["vlmq"]["rows"][-1]["success"]
+    assert line.endswith(f" {100 * earned:.1f} %"), "it was written at the end of a phase"
+
+
+@pytest.mark.parametrize(
+    ("index", "in_phase", "entered", "known"),
+    [
+        (1, 4, True, True),  # at the end of the second phase, whose row is the last
+        (2, 0, False, True),  # the run, or that phase, is over
+        (2, 2, True, False),  # on the way through the third
+    ],
+)
+def test_a_checkpoint_has_the_success_of_the_phase_that_ends_with_it(
+    index: int, in_phase: int, entered: bool, known: bool
+) -> None:
+    schedule = {"index": index, "in_phase": in_phase, "entered": entered}
+    kept = {"rows": [{"name": "b", "success": 0.7}], "phases": ["a", "b", "c"], "schedule": schedule}
+    assert rank.success_of(kept) == (0.7 if known else None)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from vlmq.prompt.window import History
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import ModelPolicy
 from vlmq.train import cli as _heavy  # noqa: F401  # imported here: its loggers keep the stream they find
-from vlmq.train.checks import check_encoding, check_log_probs, check_phases
+from vlmq.train.checks import check_encoding, check_kept, check_log_probs, check_phases
+from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.schedule import Phase
 
 CPU = torch.device("cpu")
@@ -229,7 +230,46 @@ def test_a_difference_planted_between_acting_and_learning_stops_vlmq_fit(
 
 def test_own_play_with_nowhere_to_play_is_refused_before_the_first_update() -> None:
     offline, online = Phase("offline", 5), Phase("online", 10, online=0.5)
-    check_phases([offline], 4, 0.0, None)  # nothing is played, so nothing need fit the evaluations
-    check_phases([online], 5, 0.0, "line/Walk-v0")
+    check_phases([offline], 4, VlmqDataModule())  # nothing is played, so nothing need fit the evaluations
+    check_phases([online], 5, VlmqDataModule("line/Walk-v0"))
     with pytest.raises(UserError, match="phase 'online' learns from own play .* data.env is not set; name"):
-        check_phases([offline, online], 5, 0.0, None)
+        check_phases([offline, online], 5, VlmqDataModule())
+
+
+@pytest.mark.parametrize("interval", [1.0, 0.5, 0, None])
+def test_evaluations_come_after_a_number_of_updates(interval: Any) -> None:
+    with pytest.raises(
+        UserError, match=f"val_check_interval is {interval}; give a number of updates, .* 5 or a"
+    ):
+        check_phases([Phase("a", 5), Phase("b", 10)], interval, VlmqDataModule("line/Walk-v0"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"online": 0.01}, "online is 0.01, which is no fragment of a batch of 4"),
+        ({"priority": 0.1}, "priority is 0.1, which is no fragment of a batch of 4"),
+    ],
+)
+def test_a_share_that_is_no_fragment_is_refused(settings: dict[str, float], said: str) -> None:
+    data = VlmqDataModule("line/Walk-v0", batch_size=4)
+    check_phases([Phase("p", 1, **dict.fromkeys(settings, 0.5))], 1, data)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=said):
+        check_phases([Phase("p", 1, **settings)], 1, data)  # type: ignore[arg-type]
+
+
+def test_a_stream_has_no_priorities() -> None:
+    stream: Any = object()
+    with pytest.raises(UserError, match="draws by priority, but data.stream shows every episode once"):
+        check_phases([Phase("p", 1, priority=0.5)], 1, VlmqDataModule(stream=stream))
+
+
+def test_a_filter_of_episodes_that_keeps_none_of_the_data_is_refused() -> None:
+    won, lost = np.array([True, False, False]), np.zeros(3, bool)
+    good, best = Phase("good", 1, filter="success"), Phase("best", 1, filter="above_median")
+    check_kept([good, best], won, np.array([1.0, 0.0, 0.0]))
+    with pytest.raises(UserError, match="'good' has nothing to learn: of the 3 episodes .* none succeeds"):
+        check_kept([good], lost, np.zeros(3))
+    check_kept([Phase("good", 1, filter="success", online=0.5)], lost, np.zeros(3))  # own play may succeed
+    with pytest.raises(UserError, match="'best' has nothing to learn: .* none has a return above the median"):
+        check_kept([best], won, np.array([1.0, 1.0, 0.0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,26 @@ def test_pass_rates_are_told_by_turn_and_by_how_sure_the_policy_was(batch: Batch
     assert logged["pass_rate_at_pi/0.9_to_1"] == pytest.approx(float(weights[1:].mean()))
     assert "pass_rate_at_pi/0.1_to_0.9" not in logged
     assert logged["reply_length"] == pytest.approx(count / 3)
+
+
+def test_a_critic_of_turns_is_judged_where_it_is_asked(batch: Batch) -> None:
+    count = len(batch.tokens)
+    starts = torch.cat([torch.ones(1, dtype=torch.bool), batch.last[:-1]])
+    q = torch.where(starts, 1.0, 9.0).expand(2, count)
+    zeros = torch.zeros(count)
+    output = Output(zeros, zeros, q, q, q)
+    for of_turns, most in ((True, 3.0), (False, 27.0)):
+        logged = diagnostics.of_update(batch, output, zeros, zeros, zeros, 3.0, of_turns=of_turns)
+        assert logged["critic/q_max"] == pytest.approx(most)
+
+
+def test_where_no_target_is_known_nothing_is_explained_and_nobody_is_told(
+    batch: Batch, recwarn: pytest.WarningsRecorder
+) -> None:
+    zeros = torch.zeros(len(batch.tokens))
+    logged = diagnostics.of_update(batch, _output(batch, zeros), zeros, zeros, zeros + math.nan, 1.0)
+    assert math.isnan(logged["critic/explained_variance"])
+    assert not recwarn.list
 
 
 def test_auroc_counts_pairs(batch: Batch) -> None:

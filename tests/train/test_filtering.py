@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,16 @@ def test_the_margin_moves_in_a_straight_line() -> None:
     assert replace(phase, margin_start=None).margin_at(0) == -0.03
 
 
+def test_with_a_critic_of_turns_a_reply_stands_or_falls_with_its_one_advantage(batch: Batch) -> None:
+    count = len(batch.tokens)
+    advantages = torch.where(batch.reply == 0, -0.5, 0.5)
+    inside = torch.randn(2, count, generator=torch.Generator().manual_seed(0))  # what nobody trained
+    output = Output(torch.zeros(count), torch.zeros(count), inside, inside, inside)
+    phase = Phase("p", 1, filter="turn_and")
+    found = token_weights(phase, 0, batch, output, advantages, 0.0, of_turns=True)
+    assert found.tolist() == batch.reply.float().tolist()
+
+
 @pytest.mark.parametrize(
     ("phase", "said"),
     [
@@ -111,6 +122,15 @@ def test_the_margin_moves_in_a_straight_line() -> None:
         (Phase("p", 1, objective="ppo_token", filter="always"), "set online above 0"),
         (Phase("p", 1, clip=0.0), "clip is 0.0"),
         (Phase("p", 1, gate=1.5), "gate is 1.5"),
+        (Phase("p", 1, learning_rate=-1.0), "learning_rate is -1.0"),
+        (Phase("p", 1, learning_rate=math.nan), "learning_rate is nan"),
+        (Phase("p", 1, temperature=math.nan), "temperature is nan"),
+        (Phase("p", 1, critic_weight=math.inf), "critic_weight is inf"),
+        (Phase("p", 1, margin=math.nan), "margin is nan"),
+        (Phase("p", 1, margin=-math.inf), "margin is -inf"),
+        (Phase("p", 1, margin_updates=-1), "margin_updates is -1"),
+        (Phase("p", 1, stop_at_success=2.0), "stop_at_success is 2.0"),
+        (Phase("p", 1, filter="always", critic=False, policy="shifted"), "policy 'shifted' asks the critic"),
         (Phase("p", 1, filter="always", gate=0.5), "only a filter that asks the critic waits"),
     ],
 )

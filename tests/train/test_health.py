@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vlmq.train.health import GROWN_UP, WINDOW, Health
-from vlmq.train.schedule import Phase
+from vlmq.train.health import GROWN_UP, MEASURE_EVERY, WINDOW, Health
+from vlmq.train.schedule import FilterName, Phase
 
 FILTERED = Phase("afsft", 1000)
 HEALTHY = {
@@ -45,6 +45,36 @@ def test_a_known_failure_is_said_once_with_its_remedy(failure: str, changes: dic
     (said,) = _heard(changes)
     assert said.startswith(f"{failure}: ")
     assert "docs/troubleshooting.md" in said
+
+
+@pytest.mark.parametrize("name", ["success", "above_median"])
+def test_a_filter_of_episodes_that_keeps_nothing_is_noticed(name: FilterName) -> None:
+    (said,) = _heard({"pass_rate": 0.0}, Phase("sft", 1000, filter=name, critic=False))
+    assert said.startswith("nothing left: ")
+    assert "choose another filter" in said
+
+
+def test_a_gate_that_stays_shut_is_noticed() -> None:
+    phase, health = Phase("afsft", 1000, gate=0.5), Health(5.0, 6.0)
+    measured = {"critic/gate_open": 0.0, "critic/held_out_explained_variance": 0.2}
+
+    def hear(updates: int, opening: float) -> list[str]:
+        return [
+            said
+            for update in range(updates)
+            for said in health.see_update(
+                phase,
+                HEALTHY | (measured | {"critic/gate_open": opening} if update % MEASURE_EVERY == 0 else {}),
+            )
+        ]
+
+    assert hear(GROWN_UP - MEASURE_EVERY, 0.0) == []
+    (said,) = hear(MEASURE_EVERY, 0.0)
+    assert said.startswith("gate shut: phase 'afsft' still imitates everything: its gate opens where")
+    assert "50 %" in said
+    assert "20 %" in said
+    health = Health(5.0, 6.0)
+    assert hear(MEASURE_EVERY, 1.0) + hear(GROWN_UP, 0.0) == [], "it was open once"
 
 
 def test_an_experts_tokens_that_the_policy_cannot_come_back_to_are_noticed() -> None:

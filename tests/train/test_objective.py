@@ -298,12 +298,87 @@ def test_observed_outcomes_stand_for_q_as_far_as_asked_and_known(
     count = len(batch.tokens)
     value, config = output.value[:, :count].mean(0), module.agent.critic.config
     wanted, known = torch.arange(count) + 0.5, torch.arange(count) != 2
-    plain = objective.advantages(batch, output, config, wanted)
+    plain = objective.advantages(batch, output, config, wanted, known)
     unknown = torch.where(known, wanted, math.nan)
     for share in (0.0, 0.25, 1.0):
-        found = objective.lean_on_returns(plain, output, unknown, known, share)
+        found = objective.lean_on_returns(plain, batch, output, config, unknown, known, share)
         expected = torch.where(known, (1 - share) * plain + share * (wanted - value), plain)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def of_turns(tiny_directory: Path) -> Module:
+    """A module whose critic knows turns only."""
+    torch.manual_seed(0)
+    module = Module(str(tiny_directory), [WARM_UP], critic=CriticConfig(2, 16, 8, value="turn"))
+    module.configure_model()
+    return module.eval()
+
+
+def _cut_beside(neighbour: Turn, turn: Turn, encoder: Encoder) -> Batch:
+    """One whole episode and one that broke off before anyone saw what followed."""
+    whole = Fragment((neighbour,), 0, 0, None, True)
+    return build_batch([whole, Fragment((turn,), 0, 0, None, False)], encoder, History())
+
+
+@torch.no_grad()
+def _forward(module: Module, batch: Batch) -> Output:
+    output: Output = module.agent(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
+    return output
+
+
+def test_a_reply_whose_target_nobody_saw_has_no_advantage_whatever_stands_beside_it(
+    of_turns: Module, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    config = of_turns.agent.critic.config
+    for neighbour in tiny_turns[:2]:
+        batch = _cut_beside(neighbour, tiny_turns[2], tiny_encoder)
+        output = _forward(of_turns, batch)
+        targets, known = of_turns.targets(batch, output)
+        found = objective.advantages(batch, output, config, targets, known)
+        cut = batch.reply == 1
+        assert (found[cut] == 0.0).all()
+        assert (found[~cut] != 0.0).all()
+        assert objective.rated(batch, config, known).tolist() == (~cut).tolist()
+
+
+@pytest.mark.parametrize(
+    "phase", [Phase("p", 1, filter="exp"), Phase("p", 1, filter="always", objective="ppo_reply", online=1.0)]
+)
+def test_a_reply_without_an_advantage_teaches_the_actor_nothing(
+    of_turns: Module, tiny_encoder: Encoder, tiny_turns: Turns, phase: Phase
+) -> None:
+    cut = build_batch([Fragment(tiny_turns[2:3], 0, 0, None, False)], tiny_encoder, History())
+    cut = replace(cut, behaviour=torch.zeros_like(cut.behaviour))
+    module = _at(copy.deepcopy(of_turns), phase)
+    module.training_step(cut, 0).backward()  # type: ignore[no-untyped-call]
+    assert all(float(gradient.abs().max()) == 0.0 for gradient in _gradients(module).values())
+
+
+def test_with_a_critic_of_turns_what_was_observed_is_one_number_a_reply(
+    of_turns: Module, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    batch = build_batch([Fragment(tiny_turns[:2], 0, 0, None, True)], tiny_encoder, History())
+    output, config = _forward(of_turns, batch), of_turns.agent.critic.config
+    returns, known = of_turns.targets(batch, output, of_turns.horizon.observed)
+    plain = torch.zeros(len(batch.tokens))
+    found = objective.lean_on_returns(plain, batch, output, config, returns, known, 1.0)
+    assert output.value is not None
+    gain = returns - output.value[:, : len(returns)].mean(0)
+    for reply in range(batch.num_replies):
+        own = batch.reply == reply
+        assert found[own].tolist() == pytest.approx([float(gain[own][0])] * int(own.sum()))
+
+
+def test_a_reply_that_is_not_valid_costs_the_syntax_penalty(
+    module: Module, tiny_encoder: Encoder, tiny_turns: Turns
+) -> None:
+    batch = _batch(tiny_encoder, (tiny_turns[0],))
+    for valid, cost in ((True, 0.0), (False, 0.25)):
+        seen = replace(batch, valid=torch.tensor([valid]))
+        plain, _ = _targets(module, seen, syntax_penalty=0.0)
+        found, _ = _targets(module, seen, syntax_penalty=0.25)
+        assert found == pytest.approx([value - cost for value in plain])
 
 
 def test_padding_never_changes_the_loss(module: Module, tiny_encoder: Encoder, tiny_turns: Turns) -> None:

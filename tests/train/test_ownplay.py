@@ -104,6 +104,20 @@ def test_the_schedule_counts_what_was_trained_on_own_play() -> None:
     assert schedule.trained_on_own(8) == 4
 
 
+def test_a_phase_that_stops_early_leaves_no_rounds_behind() -> None:
+    schedule = Schedule([Phase("a", 400, online=0.5), Phase("b", 10, online=0.5)])
+    for _ in range(10):
+        schedule.advance()
+    schedule.ended = True
+    assert schedule.at_end_of_phase
+    schedule.finish_phase()
+    again = Schedule(schedule.phases)
+    again.load_state_dict(schedule.state_dict())
+    for one in (schedule, again):
+        assert (one.round(2), one.trained_on_own(8)) == (5, 40)
+        assert not one.at_end_of_phase
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

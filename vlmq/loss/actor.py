@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+_FURTHEST = 20.0
+"""A ratio is at most exp of this: where a bad reply has become that likely, its loss says no more, but stays finite."""
+
 
 def log_likelihood(logits: Float[Tensor, "A V"], tokens: Int[Tensor, " A"]) -> Float[Tensor, " A"]:
     """log pi(a_i | h_i), in float32 whatever the trunk's precision."""
@@ -38,7 +41,7 @@ def clipped_surrogate(
         clip: how far the ratio may move from 1.
     """
     known = log_ratio.isfinite()
-    ratio = torch.where(known, log_ratio, 0.0).exp()
+    ratio = torch.where(known, log_ratio, 0.0).clamp(-_FURTHEST, _FURTHEST).exp()
     worse = torch.minimum(ratio * advantage, ratio.clamp(1.0 - clip, 1.0 + clip) * advantage)
     return torch.where(known, -worse, 0.0)
 
@@ -62,6 +65,8 @@ def standardised(advantage: Float[Tensor, " A"], everywhere: Float[Tensor, " B"]
 
     Args:
         advantage: of this process's tokens.
-        everywhere: of the whole batch's tokens, which other processes may hold in part.
+        everywhere: of the whole batch's tokens that learn, which other processes may hold in part.
     """
+    if not len(everywhere):
+        return torch.zeros_like(advantage)
     return (advantage - everywhere.mean()) / everywhere.std(correction=0).clamp_min(1e-6)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from vlmq.loss.masked import over_replies, starts
@@ -74,6 +74,6 @@ def reduce(
     return chosen.mean(0) if how == "mean" else chosen.amin(0)
 
 
-def of_turns(values: Float[Tensor, " A"], last: Bool[Tensor, " A"]) -> Float[Tensor, " A"]:
+def of_turns(values: Shaped[Tensor, " A"], last: Bool[Tensor, " A"]) -> Shaped[Tensor, " A"]:
     """The value at each reply's first token, for all of its tokens; no gradient flows into it."""
     return over_replies(values.detach()[starts(last)], last)

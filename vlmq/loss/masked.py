@@ -7,7 +7,7 @@ the sum of the processes' losses is the loss of the whole batch.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -40,6 +40,6 @@ def starts(last: Bool[Tensor, " A"]) -> Bool[Tensor, " A"]:
     return torch.cat([last.new_ones(1), last[:-1]])
 
 
-def over_replies(values: Float[Tensor, " R"], last: Bool[Tensor, " A"]) -> Float[Tensor, " A"]:
+def over_replies(values: Shaped[Tensor, " R"], last: Bool[Tensor, " A"]) -> Shaped[Tensor, " A"]:
     """One value a reply, for each of its tokens."""
     return values.repeat_interleave(last.nonzero().squeeze(-1) - starts(last).nonzero().squeeze(-1) + 1)

@@ -21,7 +21,7 @@ _LOGGED = (
     ("Pass rate by source", "share of the tokens that the filter keeps", ("pass_rate",), "pass_rate/"),
     (
         "Critic on its own data",
-        "share of the returns' variance that Q explains; 1 is all of it",
+        "share of its targets' variance that Q explains; 1 is all of it",
         ("critic/explained_variance", "critic/held_out_explained_variance"),
         "",
     ),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vlmq.api import Episode, ModelError, Observation, UserError
 from vlmq.data.batch import Fragment, build_batch, context_row, reply_ids
@@ -22,35 +26,77 @@ _OTHER_KERNELS = {**_TOLERANCE, torch.float32: 1e-3}
 """Where another library has computed what the actor said."""
 
 
-def check_phases(
-    phases: Sequence[Phase], interval: int | float | None, held_out: float, env: str | None
-) -> None:
-    """Every phase ends with an evaluation, has somewhere to play, and what opens its gate can be measured.
+def check_phases(phases: Sequence[Phase], interval: Any, data: Any) -> None:
+    """Every phase ends with an evaluation, has somewhere to play, and what it draws and waits for is there.
 
     Args:
         phases: of the run.
         interval: `trainer.val_check_interval`.
-        held_out: share of the episodes that is kept apart.
-        env: where the agent plays; None for nowhere.
+        data: the run's data module.
 
     Raises:
         UserError: it does not, or cannot.
     """
+    held_out, env, batch_size = data.held_out, data.env, data.batch_size
+    divisor = math.gcd(*(phase.updates for phase in phases))
+    if env is not None and (not isinstance(interval, int) or interval < 1):
+        raise UserError(
+            f"trainer.val_check_interval is {interval}; give a number of updates, of which every phase is a multiple: "
+            f"{divisor} or a divisor of it."
+        )
     for phase in phases:
         if env is None and phase.online:
             raise UserError(
                 f"phase '{phase.name}' learns from own play (online: {phase.online}), but data.env is not set; name an "
                 "environment, or leave the phase out of model.phases."
             )
-        if env is not None and isinstance(interval, int) and phase.updates % interval:
+        if env is not None and phase.updates % interval:
             raise UserError(
                 f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
                 f"({interval}); every phase ends with an evaluation, so make it one."
+            )
+        own = phase.own_fragments(batch_size)
+        for name, share, count in (
+            ("online", phase.online, own),
+            ("priority", phase.priority, round(max(own, batch_size - own) * phase.priority)),
+        ):
+            if share and not count:
+                raise UserError(
+                    f"phase '{phase.name}': {name} is {share}, which is no fragment of a batch of {batch_size}; raise "
+                    "it, or data.batch_size, or leave it out."
+                )
+        if phase.priority and data.stream is not None:
+            raise UserError(
+                f"phase '{phase.name}' draws by priority, but data.stream shows every episode once; leave priority out."
             )
         if phase.gate is not None and not held_out:
             raise UserError(
                 f"phase '{phase.name}' waits for its critic (gate: {phase.gate}), which is measured on held-out "
                 "episodes; set data.held_out, to 0.1 for instance."
+            )
+
+
+def check_kept(phases: Sequence[Phase], success: NDArray[np.bool_], returns: NDArray[np.float64]) -> None:
+    """Phases that learn from whole episodes of the dataset find some.
+
+    Args:
+        phases: of the run.
+        success: of each of the dataset's episodes.
+        returns: likewise, undiscounted.
+
+    Raises:
+        UserError: one finds none.
+    """
+    wanted = {
+        "success": (success.any(), "none succeeds"),
+        "above_median": ((returns > np.median(returns)).any(), "none has a return above the median"),
+    }
+    for phase in phases:
+        some, why = wanted.get(phase.filter, (True, ""))
+        if not some and not phase.online:
+            raise UserError(
+                f"phase '{phase.name}' has nothing to learn: of the {len(returns)} episodes that its filter "
+                f"'{phase.filter}' chooses from, {why}; collect others, or choose another filter."
             )
 
 

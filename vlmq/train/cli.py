@@ -50,6 +50,10 @@ class VlmqTrainer(L.Trainer):
             raise UserError(
                 "trainer.accumulate_grad_batches must stay 1: one batch is one update; change data.batch_size."
             )
+        if kwargs.get("gradient_clip_val") is not None:
+            raise UserError(
+                "trainer.gradient_clip_val is not used: each parameter group is clipped by itself; set model.clip."
+            )
         ranges.at_least(1, **{"trainer.checkpoint_every": checkpoint_every})
         if isinstance(interval := kwargs.get("val_check_interval"), (int, float)):
             ranges.above(0, **{"trainer.val_check_interval": interval})

@@ -124,7 +124,7 @@ class VlmqDataModule(L.LightningDataModule):
         self._own_priorities: dict[str, Any] | None = None
         # Of the dataset; and what a checkpoint says of own play, for a run that has not come to that yet.
         self._given_up, self._own_given_up, self._own_rounds = 0, 0, 0
-        self._judged: Batch | None = None
+        self._judged: list[Batch] | None = None
         self.seconds: dict[str, float] = {}
         self.measured: dict[str, float] = {}
 
@@ -194,8 +194,15 @@ class VlmqDataModule(L.LightningDataModule):
             env=self.env,
         )
         trained = (lambda index: ~held_out(self.seed, self.held_out, index)) if self.held_out else None
-        self._offline = self._replay(store, stream=_OFFLINE, among=trained)
+        self._offline = self._replay(
+            store, stream=_OFFLINE, fragment_turns=self.fragment_turns, among=trained
+        )
         self._offline.show()
+        if self._offline.num_episodes == 0 and len(store):
+            raise UserError(
+                f"data.held_out is {self.held_out}, which keeps all of the {len(store)} episodes apart; lower it, or "
+                "collect more."
+            )
 
     def collect_dataset(self, policy: Policy | None) -> EpisodeStore:
         """Play whatever episodes of `collect` the dataset does not hold yet.
@@ -335,7 +342,7 @@ class VlmqDataModule(L.LightningDataModule):
             def play(number: int, missing: list[int], explore: Explore) -> None:
                 stores.give_up(folder, rounds.play(folder, number, missing, explore))
 
-            replay = self._replay(EpisodeStore.open(folder), stream=_OWN)
+            replay = self._replay(EpisodeStore.open(folder), stream=_OWN, fragment_turns=self.fragment_turns)
             if self._own_priorities is not None:
                 replay.priorities.load_state_dict(self._own_priorities)
             self._own = OwnPlay(
@@ -349,14 +356,18 @@ class VlmqDataModule(L.LightningDataModule):
     def _resumes(self) -> bool:
         return self.trainer is not None and self.trainer.ckpt_path is not None
 
-    def held_out_batch(self) -> Batch:
-        """Fragments of episodes that are never trained on, the same ones at every call."""
+    def held_out_batches(self) -> list[Batch]:
+        """Turns of episodes that are never trained on, each with all that follows it, the same ones at every call.
+
+        No batch is much larger than those that are learnt from.
+        """
         if self._judged is None:
             assert isinstance(self._offline, TurnReplay), "there is no dataset to hold anything out of"
             apart = self._replay(
                 self._offline.store,
                 stream=_APART,
                 among=lambda index: held_out(self.seed, self.held_out, index),
+                fragment_turns=None,
             )
             apart.show()
             if apart.num_episodes == 0:
@@ -365,8 +376,15 @@ class VlmqDataModule(L.LightningDataModule):
                     "apart; raise it."
                 )
             fragments = self._draw(apart, 0, max(_HELD_OUT_FRAGMENTS, sync.world_size()))
-            self._judged = self._batch(fragments)
+            self._judged = [self._batch(part) for part in self._parts(fragments)]
         return self._judged
+
+    def _parts(self, fragments: list[Fragment]) -> list[list[Fragment]]:
+        """As many on every process, since a sharded model runs on all of them at once."""
+        turns = sum(len(fragment.turns) for fragment in fragments)
+        many = max(sync.everyone([-(-turns // (self.batch_size * (self.fragment_turns or 1)))]))
+        count = max(1, min(many, *sync.everyone([len(fragments)])))
+        return [fragments[number::count] for number in range(count)]
 
     def _batch(self, fragments: list[Fragment]) -> Batch:
         many = sync.world_size() > 1
@@ -377,6 +395,7 @@ class VlmqDataModule(L.LightningDataModule):
         store: EpisodeStore,
         *,
         stream: int,
+        fragment_turns: int | None,
         among: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
     ) -> TurnReplay:
         return TurnReplay(
@@ -384,7 +403,7 @@ class VlmqDataModule(L.LightningDataModule):
             seed=self.seed,
             stream=stream,
             history=self.history,
-            fragment_turns=self.fragment_turns,
+            fragment_turns=fragment_turns,
             among=among,
         )
 
@@ -394,11 +413,14 @@ class VlmqDataModule(L.LightningDataModule):
             return np.array([0.0, 1.0])
         return discounted_returns(self._offline.store, gamma)
 
+    def episodes(self) -> NDArray[Any] | None:
+        """The table of the offline episodes; None where there is no dataset."""
+        return self._offline.store.table if isinstance(self._offline, TurnReplay) else None
+
     def return_median(self) -> float:
         """Median return of the offline episodes; 0 where there is no dataset."""
-        if not isinstance(self._offline, TurnReplay):
-            return 0.0
-        return float(np.median(self._offline.store.table["episode_return"]))
+        episodes = self.episodes()
+        return 0.0 if episodes is None else float(np.median(episodes["episode_return"]))
 
     def first_rows(self) -> list[Row]:
         """What the offline data themselves achieved."""

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlmq.data.batch import Batch
+from vlmq.loss import masked
 from vlmq.model.actor_critic import Output
 from vlmq.rollout import sync
 
@@ -25,6 +26,8 @@ def of_update(
     advantages: Float[Tensor, " A"],
     targets: Float[Tensor, " A"] | None,
     return_range: float,
+    *,
+    of_turns: bool = False,
 ) -> dict[str, float]:
     """Pass rates (all, by source, by turn, by how sure the policy was), its entropy, and how good the critic is.
 
@@ -37,6 +40,7 @@ def of_update(
         advantages: A_i.
         targets: of Q, in units of the return range, NaN where there is none; None without a critic.
         return_range: in the environment's units; `critic/q_max` is said in these.
+        of_turns: whether the critic is asked only where a reply begins.
     """
     device = weights.device
     sources = sorted(set(sync.everyone(list(batch.sources))))
@@ -48,7 +52,8 @@ def of_update(
     }  # fmt: skip
     if output.q is not None and targets is not None:
         q = output.q.detach()
-        columns |= {"q": q.mean(0), "spread": q.std(0, correction=0)}
+        asked = masked.starts(batch.last) if of_turns else torch.ones_like(batch.last)
+        columns |= {"q": q.mean(0), "spread": q.std(0, correction=0), "asked": asked}
         columns |= {"target": targets, "advantage": advantages, "success": batch.success[batch.reply]}
     rows = sync.joined(torch.stack([column.float() for column in columns.values()], -1))
     token = dict(zip(columns, rows.unbind(-1), strict=True))
@@ -62,13 +67,13 @@ def of_update(
         groups[f"pass_rate_at_pi/{least}_to_{most}"] = (token["pi"] > least) & (token["pi"] <= most)
     values |= {name: token["kept"][chosen].mean() for name, chosen in groups.items() if chosen.any()}
     if "q" in token:
-        with_target = token["target"].isfinite()
+        with_target, asked = token["target"].isfinite(), token["asked"] > 0
         values |= {
             "critic/explained_variance": _explained(token["q"][with_target], token["target"][with_target]),
-            "critic/q_max": token["q"].max() * return_range,
+            "critic/q_max": token["q"][asked].max() * return_range,
             "critic/advantage_mean": token["advantage"].mean(),
             "critic/advantage_std": token["advantage"].std(correction=0),
-            "critic/spread": token["spread"].mean(),
+            "critic/spread": token["spread"][asked].mean(),
         }
         success = token["success"] > 0
         if success.any() and not success.all():
@@ -76,18 +81,13 @@ def of_update(
     return {name: float(value) for name, value in values.items()}
 
 
-def explained_variance(
-    q: Float[Tensor, "C A"], targets: Float[Tensor, " A"], known: Bool[Tensor, " A"]
-) -> float:
-    """Share of the targets' variance that the ensemble's mean explains, over all processes' tokens.
+def explained_variance(pairs: Float[Tensor, "N 2"]) -> float:
+    """Share of the returns' variance that a critic explains, over all processes' tokens.
 
     Args:
-        q: of the tokens taken.
-        targets: returns that were observed.
-        known: where there is one.
+        pairs: of each token taken, the ensemble's mean Q and the return that was observed.
     """
-    rows = sync.joined(torch.stack([q.detach().mean(0)[known], targets[known]], -1))
-    return float(_explained(rows[:, 0], rows[:, 1]))
+    return float(_explained(*sync.joined(pairs.detach()).unbind(-1)))
 
 
 def _auroc(scores: Float[Tensor, " A"], positive: Bool[Tensor, " A"]) -> Tensor:
@@ -101,4 +101,6 @@ def _auroc(scores: Float[Tensor, " A"], positive: Bool[Tensor, " A"]) -> Tensor:
 
 
 def _explained(q: Tensor, target: Tensor) -> Tensor:
+    if not len(target):
+        return target.new_tensor(math.nan)
     return 1.0 - (target - q).var(correction=0) / target.var(correction=0).clamp_min(1e-8)

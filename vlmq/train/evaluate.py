@@ -42,11 +42,10 @@ def phase(learner: VlmqModule, phase: Phase) -> Row:
     """
     settings, schedule = learner.data.evaluation, learner.schedule
     ends = schedule.at_end_of_phase
-    row = play(learner, phase.name, "model", settings.final_episodes if ends else settings.episodes)
+    row = play(learner, phase.name, phase.policy, settings.final_episodes if ends else settings.episodes)
     if not ends and phase.stop_at_success is not None and row.success >= phase.stop_at_success:
-        schedule.in_phase = phase.updates
-        ends = True
-        row = play(learner, phase.name, "model", settings.final_episodes)
+        schedule.ended = ends = True
+        row = play(learner, phase.name, phase.policy, settings.final_episodes)
     spent = schedule.tokens, round(schedule.seconds, 1), learner.data.own_turns
     learner.points.append(Point(schedule.line, row.success, row.low, row.high, phase.name, *spent))
     if not ends:
@@ -96,7 +95,7 @@ def play(learner: VlmqModule, name: str, who: str, episodes: int) -> Row:
             journal.append(ended)
     if journal is not None:
         journal.close()
-    if who == "model" or validates:
+    if who != "sampled" or validates:
         rollouts.show(learner.loggers, name, [shown[index] for index in sorted(shown)], learner.schedule.made)
     return judge(name, [outcomes[index] for index in sorted(outcomes)], data.seed, data.evaluation.seed)
 

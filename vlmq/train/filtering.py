@@ -23,6 +23,8 @@ def token_weights(
     output: Output,
     advantages: Float[Tensor, " A"],
     return_median: float,
+    *,
+    of_turns: bool = False,
 ) -> Float[Tensor, " A"]:
     """f of each agent token of this process's part of the batch, times the phase's weight of thoughts.
 
@@ -35,13 +37,20 @@ def token_weights(
         output: of its forward.
         advantages: A_i, in units of the return range.
         return_median: of the offline data's episodes, in the environment's units.
+        of_turns: whether the critic is one of turns, whose advantages are whole replies' already.
     """
     thoughts = torch.where(batch.thought, phase.thought_weight, 1.0)
-    return thoughts * _filtered(phase, update, batch, output, advantages, return_median)
+    return thoughts * _filtered(phase, update, batch, output, advantages, return_median, of_turns)
 
 
 def _filtered(
-    phase: Phase, update: int, batch: Batch, output: Output, advantages: Tensor, return_median: float
+    phase: Phase,
+    update: int,
+    batch: Batch,
+    output: Output,
+    advantages: Tensor,
+    return_median: float,
+    of_turns: bool,
 ) -> Tensor:
     match phase.filter:
         case "always":
@@ -58,7 +67,7 @@ def _filtered(
             assert output.q is not None, "the filter needs the critic"
             assert output.value is not None, "the filter needs the critic"
             q, value = output.q.mean(0), output.value[:, : output.q.shape[1]].mean(0)
-            whole = filters.reply_advantages(q, value, batch.last)
+            whole = advantages if of_turns else filters.reply_advantages(q, value, batch.last)
             return filters.turn_and(
                 advantages, whole, _margin(phase, update, output), phase.margin_at(update)
             )

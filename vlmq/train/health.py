@@ -18,6 +18,8 @@ from vlmq.train.schedule import NO_CRITIC, Phase
 
 WINDOW = 50
 """Updates over which a number is averaged before anything is concluded from it."""
+MEASURE_EVERY = 20
+"""Updates between two measurements of the critic on held-out episodes."""
 GROWN_UP = 200
 """Updates of the critic after which it should explain something."""
 FORM_LEARNT = 0.9
@@ -51,9 +53,11 @@ class Health:
         self._critic_updates += phase.critic
         for name, value in metrics.items():
             self._recent.setdefault(name, deque(maxlen=WINDOW)).append(value)
-        found.append(self._critic(phase))
+        found += [self._critic(phase), self._gate(phase)]
+        if phase.filter != "always":
+            found.append(self._nothing_left(phase))
         if phase.filter not in NO_CRITIC:
-            found += [self._inverted(), self._locked_out(), self._nothing_left(), self._no_priority()]
+            found += [self._inverted(), self._locked_out(), self._no_priority()]
             if not phase.observed:  # what half of the outcomes fall short of is no coin's doing
                 found.append(self._coin_flip())
         return [said for said in found if said is not None]
@@ -104,7 +108,7 @@ class Health:
             return self._one(
                 "dead critic",
                 f"after {self._critic_updates} updates the critic explains {100 * max(explained, 0.0):.0f} % of the "
-                "returns' variance: raise model.critic_learning_rate or model.lambda_turn, or set "
+                "variance of its targets: raise model.critic_learning_rate or model.lambda_turn, or set "
                 "model.trunk_gradient: 1; can the picture be told from the others at all?",
             )
         return None
@@ -152,14 +156,30 @@ class Health:
             "margin further below zero",
         )
 
-    def _nothing_left(self) -> str | None:
+    def _nothing_left(self, phase: Phase) -> str | None:
         kept = self._mean("pass_rate")
         if kept is None or kept > 0.02:
             return None
+        mend = (
+            "choose another filter, or data in which more episodes pass it"
+            if phase.filter in NO_CRITIC
+            else "set the phase's margin further below zero"
+        )
         return self._one(
             "nothing left",
-            f"the filter keeps {100 * kept:.1f} % of the tokens, so hardly anything is learnt: set the phase's margin "
-            "further below zero",
+            f"the filter keeps {100 * kept:.1f} % of the tokens, so hardly anything is learnt: {mend}",
+        )
+
+    def _gate(self, phase: Phase) -> str | None:
+        seen = self._recent.get("critic/gate_open", ())
+        if phase.gate is None or len(seen) * MEASURE_EVERY < GROWN_UP or any(seen):
+            return None
+        explained = self._recent["critic/held_out_explained_variance"][-1]
+        return self._one(
+            "gate shut",
+            f"phase '{phase.name}' still imitates everything: its gate opens where the critic explains "
+            f"{100 * phase.gate:.0f} % of the variance of held-out returns, and it explains {100 * explained:.0f} %: "
+            "lower the phase's gate, or train the critic for longer before it",
         )
 
     def _no_priority(self) -> str | None:

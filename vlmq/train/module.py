@@ -45,13 +45,11 @@ from vlmq.rollout.reading import REUSE_GB
 from vlmq.train import acting, branch, build, checks, diagnostics, evaluate, objective, optimizers, terms
 from vlmq.train import checkpoint as checkpoints
 from vlmq.train.filtering import token_weights
+from vlmq.train.health import MEASURE_EVERY
 from vlmq.train.judge import spread
 from vlmq.train.objective import Horizon, Traces
 from vlmq.train.optimizers import OptimizerName
-from vlmq.train.schedule import Phase, Schedule
-
-_MEASURE_EVERY = 20
-"""Updates between two measurements of the critic on held-out episodes."""
+from vlmq.train.schedule import NO_CRITIC, Phase, Schedule
 
 
 class VlmqModule(L.LightningModule):
@@ -92,6 +90,8 @@ class VlmqModule(L.LightningModule):
         n_turns: targets of this many turns' rewards, then V, in place of lambda-returns; null for those.
         traces: `lambda`: targets follow what was done; `tree_backup`: only as far as the policy would have done it
             too, so that lambda above 0 does not teach the value of other people's mistakes.
+        syntax_penalty: taken off the reward of every reply that does not parse or is not legal, in the environment's
+            units; for environments that do not punish it themselves.
         tau: step of the Polyak copy towards the critic at each update.
     """
 
@@ -130,10 +130,12 @@ class VlmqModule(L.LightningModule):
         lambda_turn: float = 0.0,
         n_turns: int | None = None,
         traces: Traces = "lambda",
+        syntax_penalty: float = 0.0,
         tau: float = 0.005,
     ) -> None:
         super().__init__()
-        self.horizon = Horizon(gamma_token, gamma_turn, lambda_token, lambda_turn, n_turns, traces)
+        reach = gamma_token, gamma_turn, lambda_token, lambda_turn
+        self.horizon = Horizon(*reach, n_turns, traces, syntax_penalty)
         ranges.share(**{"model.tau": tau, "model.trunk_gradient": trunk_gradient})
         ranges.at_least(1, **{"model.max_reply": max_reply})
         ranges.above(0, **{"model.clip": clip})
@@ -143,6 +145,7 @@ class VlmqModule(L.LightningModule):
                 "model.learning_rate": learning_rate, "model.critic_learning_rate": critic_learning_rate,
                 "model.weight_decay": weight_decay, "model.warmup_updates": warmup_updates,
                 "model.critic_weight": critic_weight, "model.kl_weight": kl_weight, "model.reuse_gb": reuse_gb,
+                "model.syntax_penalty": syntax_penalty,
             },
         )  # fmt: skip
         if traces == "tree_backup" and (n_turns is not None or critic.value == "turn"):
@@ -237,14 +240,19 @@ class VlmqModule(L.LightningModule):
         """Every so many updates, measure how much the critic explains of held-out returns; it may open the gate."""
         phase, data = self.schedule.phase, self.data
         self._measured, self._begun = {}, time.perf_counter()
-        if phase is None or not phase.critic or not data.held_out or self.schedule.in_phase % _MEASURE_EVERY:
+        if phase is None or not phase.critic or not data.held_out or self.schedule.in_phase % MEASURE_EVERY:
             return
-        apart = data.held_out_batch().to(self.device)
-        output = self.agent(apart.inputs, apart.state_row, apart.state_position, apart.tokens)
-        returns, known = self.targets(apart, output, self.horizon.observed)
-        explained = diagnostics.explained_variance(_critic(output.q), returns, known)
+        parts = []
+        for one in data.held_out_batches():
+            apart = one.to(self.device)
+            output = self.agent(apart.inputs, apart.state_row, apart.state_position, apart.tokens)
+            returns, known = self.targets(apart, output, self.horizon.observed)
+            parts.append(torch.stack([_critic(output.q).mean(0)[known], returns[known]], -1))
+        explained = diagnostics.explained_variance(torch.cat(parts))
         self.schedule.gate_open |= phase.gate is not None and explained >= phase.gate
         self._measured = {"critic/held_out_explained_variance": explained}
+        if phase.gate is not None:
+            self._measured["critic/gate_open"] = float(self.schedule.gate_open)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         phase = self.schedule.phase
@@ -254,15 +262,21 @@ class VlmqModule(L.LightningModule):
             batch.inputs, batch.state_row, batch.state_position, batch.tokens, with_critic=phase.critic
         )
         targets, known = self.targets(batch, output) if phase.critic else (None, None)
-        advantages = objective.advantages(batch, output, self._critic_config, targets)
+        config = self._critic_config
+        advantages = objective.advantages(batch, output, config, targets, known)
         if phase.observed:
             returns, seen = self.targets(batch, output, self.horizon.observed)
-            advantages = objective.lean_on_returns(advantages, output, returns, seen, phase.observed)
+            advantages = objective.lean_on_returns(
+                advantages, batch, output, config, returns, seen, phase.observed
+            )
         if phase.gate is not None and not self.schedule.gate_open:
             phase = replace(phase, filter="always")
         weights = token_weights(
-            phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median)
-        )
+            phase, self.schedule.in_phase, batch, output, advantages, float(self.return_median),
+            of_turns=config.value == "turn",
+        )  # fmt: skip
+        if known is not None and (phase.filter not in NO_CRITIC or phase.objective != "filter"):
+            weights = weights * objective.rated(batch, config, known)
         metrics: dict[str, float] = {}
         loss = terms.of_actor(phase, batch, output, weights, advantages, metrics)
         if phase.priority:
@@ -364,12 +378,20 @@ class VlmqModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Measure the data's return range, and check that acting equals learning."""
         data = self.data
-        checks.check_phases(self.schedule.phases, self.trainer.val_check_interval, data.held_out, data.env)
+        checks.check_phases(self.schedule.phases, self.trainer.val_check_interval, data)
+        if data.fragment_turns == 1 and (self.horizon.lambda_turn or (self.horizon.n_turns or 1) > 1):
+            raise UserError(
+                "model.lambda_turn and model.n_turns reach from turn to turn, but data.fragment_turns is 1; raise it, "
+                "or leave them out."
+            )
         if self.schedule.made == 0:
+            if (episodes := data.episodes()) is not None:
+                checks.check_kept(self.schedule.phases, episodes["success"], episodes["episode_return"])
             self._measure_returns(data.returns(self.horizon.gamma_turn))
             self.return_median.fill_(data.return_median())
             self.rows = data.first_rows()
         if data.env is None:
+            self.trainer.val_check_interval = 1.0  # nothing is played, however often
             return
         policy = acting.policy(self, temperature=1.0, seed=data.seed)
         parts = data.evaluate(policy, range(max(2, sync.world_size())))
@@ -420,7 +442,10 @@ class VlmqModule(L.LightningModule):
         metrics: dict[str, float],
     ) -> None:
         """Say what the whole batch shows, whichever process holds which part of it."""
-        values = diagnostics.of_update(batch, output, weights, advantages, targets, float(self.return_range))
+        values = diagnostics.of_update(
+            batch, output, weights, advantages, targets, float(self.return_range),
+            of_turns=self._critic_config.value == "turn",
+        )  # fmt: skip
         values |= {f"train/{name}": value for name, value in metrics.items()}
         values["phase"] = float(self.schedule.index)
         self.metrics = values

@@ -32,6 +32,7 @@ class Horizon:
         lambda_turn: lambda from turn to turn.
         n_turns: this many turns' rewards, then V, in place of lambda-returns; None for those.
         traces: `lambda`-returns follow what was done, `tree_backup` as far as the policy would have done it too.
+        syntax_penalty: taken off the reward of a reply that was not valid, in the environment's units.
     """
 
     gamma_token: float
@@ -40,6 +41,7 @@ class Horizon:
     lambda_turn: float
     n_turns: int | None = None
     traces: Traces = "lambda"
+    syntax_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("gamma_token", "gamma_turn", "lambda_token", "lambda_turn"):
@@ -51,7 +53,7 @@ class Horizon:
 
     @property
     def observed(self) -> Horizon:
-        """Rewards alone, as far as they were observed."""
+        """Rewards alone to the end of the fragment, then the critic's V of the state after it, if there is one."""
         return replace(self, lambda_token=1.0, lambda_turn=1.0, n_turns=None, traces="lambda")
 
 
@@ -72,7 +74,8 @@ def targets(
         Targets (A,) in units of the return range, and whether each rests on observed states and is wanted.
     """
     discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
-    reward = batch.reward / return_range
+    broken = batch.last & ~batch.valid[batch.reply]
+    reward = (batch.reward - horizon.syntax_penalty * broken) / return_range
     next_value = _reduced(_there(output.target_value), config, update)[batch.next_state]
     if horizon.n_turns is not None:
         chain = batch.last, batch.next_token, horizon.n_turns
@@ -129,7 +132,7 @@ def actor_loss(phase: Phase, batch: Batch, output: Output, weights: Tensor, adva
     """
     if phase.objective == "filter":
         return actor.filtered_nll(output.log_probs, weights)
-    standard = actor.standardised(advantages, sync.joined(advantages))
+    standard = actor.standardised(advantages, sync.joined(advantages[weights > 0.0]))
     log_ratio = output.log_probs - batch.behaviour
     if phase.objective == "ppo_token":
         return weights * actor.clipped_surrogate(log_ratio, standard, phase.clip)
@@ -137,37 +140,63 @@ def actor_loss(phase: Phase, batch: Batch, output: Output, weights: Tensor, adva
     return actor.clipped_surrogate(whole, standard, phase.clip)
 
 
-def advantages(batch: Batch, output: Output, config: CriticConfig, wanted: Tensor | None) -> Tensor:
-    """A_i (A,), without gradient; zeros without a critic.
+def advantages(
+    batch: Batch, output: Output, config: CriticConfig, wanted: Tensor | None, known: Tensor | None
+) -> Tensor:
+    """A_i (A,), without gradient; zeros without a critic, and where a critic of turns has no target.
 
     Args:
         batch: this process's part.
         output: of its forward.
         config: of the critic.
         wanted: its targets (A,); None without a critic.
+        known: where there is one, likewise.
     """
-    if output.q is None or wanted is None:
+    if output.q is None or wanted is None or known is None:
         return torch.zeros_like(output.log_probs)
     if config.value == "turn":
         # The reply's own return stands for its Q: every token shares what the whole reply was worth.
-        return critic.of_turns(wanted - output.q.mean(0), batch.last)
+        return critic.of_turns(torch.where(known, wanted - output.q.mean(0), 0.0), batch.last)
     return critic.advantage(output.q, _there(output.value)[:, : output.q.shape[1]])
 
 
+def rated(batch: Batch, config: CriticConfig, known: Tensor) -> Tensor:
+    """Which tokens (A,) have an advantage: with a critic of turns, those of the replies whose target is known.
+
+    Args:
+        batch: this process's part.
+        config: of the critic.
+        known: where it has a target (A,).
+    """
+    if config.value == "turn":
+        return critic.of_turns(known, batch.last)
+    return torch.ones_like(known)
+
+
 def lean_on_returns(
-    advantages: Tensor, output: Output, returns: Tensor, known: Tensor, share: float
+    advantages: Tensor,
+    batch: Batch,
+    output: Output,
+    config: CriticConfig,
+    returns: Tensor,
+    known: Tensor,
+    share: float,
 ) -> Tensor:
     """A_i (A,) in which the observed return stands for a share of Q.
 
     Args:
         advantages: Q - V.
+        batch: this process's part.
         output: of the forward.
+        config: of the critic.
         returns: observed (A,), in units of the return range.
         known: where they rest on observed states; elsewhere Q stands alone.
         share: of the return.
     """
-    value = _there(output.value)[:, : len(returns)].detach().mean(0)
-    return torch.where(known, (1.0 - share) * advantages + share * (returns - value), advantages)
+    gain = returns - _there(output.value)[:, : len(returns)].detach().mean(0)
+    if config.value == "turn":
+        gain, known = critic.of_turns(gain, batch.last), critic.of_turns(known, batch.last)
+    return torch.where(known, (1.0 - share) * advantages + share * gain, advantages)
 
 
 def _reduced(estimates: Tensor, config: CriticConfig, update: int) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from vlmq import ranges
 from vlmq.api import UserError
 
 FilterName = Literal[
@@ -41,8 +42,9 @@ class Phase:
         gate: the filter waits, and every token passes, until the critic explains this share of the variance of
             returns that are held out (`data.held_out`); null does not wait.
         thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
-        observed: share of the observed return in the Q of the advantage (ours): what the critic does not see yet,
-            the outcome may show. Luck counts too: 0 where the environment is a gamble.
+        observed: share in the Q of the advantage of what was observed after a reply (ours): the rewards to the end of
+            the drawn turns (`data.fragment_turns`), then V. What the critic does not see yet, the outcome may show.
+            Luck counts too: 0 where the environment is a gamble.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
         priority: share of each batch that is drawn in proportion to the positive part of each reply's advantage
@@ -56,6 +58,7 @@ class Phase:
         learning_rate: factor on the learning rates.
         decay: `cosine` lets the learning rates fall to zero over the phase.
         stop_at_success: ends the phase early once an evaluation reaches this success rate.
+        policy: who is judged: `model`, or `shifted`, whose logits the critic's Q shifts, as `evaluation.q_shift` says.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Phase:
     learning_rate: float = 1.0
     decay: Literal["none", "cosine"] = "none"
     stop_at_success: float | None = None
+    policy: Literal["model", "shifted"] = "model"
 
     def rate(self, update: int) -> float:
         """Factor on the learning rates at an update of this phase."""
@@ -114,6 +118,8 @@ class Schedule:
         seconds: what those updates took, with the play and the batches they waited for.
         entered: whether the phase in progress has been entered (its starting state put in place).
         lines: `line`, `tokens` and `seconds` at the end of each finished phase.
+        updates: what each finished phase made; fewer than it was given where it stopped early.
+        ended: whether the phase in progress stops here.
         gate_open: whether the phase in progress need not wait for its critic any more.
     """
 
@@ -126,6 +132,8 @@ class Schedule:
     seconds: float = 0.0
     entered: bool = False
     lines: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+    updates: dict[str, int] = field(default_factory=dict)
+    ended: bool = False
     gate_open: bool = False
 
     def __post_init__(self) -> None:
@@ -143,8 +151,8 @@ class Schedule:
 
     @property
     def at_end_of_phase(self) -> bool:
-        """Whether the phase in progress has made all its updates."""
-        return self.phase is not None and self.in_phase >= self.phase.updates
+        """Whether the phase in progress has made all its updates, or stops early."""
+        return self.phase is not None and (self.ended or self.in_phase >= self.phase.updates)
 
     @property
     def over(self) -> bool:
@@ -154,16 +162,19 @@ class Schedule:
 
     def round(self, every: int) -> int:
         """Number of the present round of own play: a pure function of where the run stands."""
-        earlier = [phase for phase in self.phases[: self.index] if phase.online > 0]
-        return sum(-(-phase.updates // every) for phase in earlier) + self.in_phase // every
+        earlier = [self._made(phase) for phase in self.phases[: self.index] if phase.online > 0]
+        return sum(-(-made // every) for made in earlier) + self.in_phase // every
 
     def trained_on_own(self, batch_size: int) -> int:
         """Fragments of own play that the updates so far were made of."""
-        made = [*(phase.updates for phase in self.phases[: self.index]), self.in_phase]
+        made = [*(self._made(phase) for phase in self.phases[: self.index]), self.in_phase]
         phases = self.phases[: self.index + 1]
         return sum(
             updates * phase.own_fragments(batch_size) for phase, updates in zip(phases, made, strict=False)
         )
+
+    def _made(self, finished: Phase) -> int:
+        return self.updates.get(finished.name, finished.updates)
 
     def advance(self) -> None:
         """One update was made."""
@@ -184,7 +195,9 @@ class Schedule:
         """Go on to the next phase."""
         assert self.phase is not None
         self.lines[self.phase.name] = self.line, self.tokens, self.seconds
-        self.index, self.in_phase, self.entered, self.gate_open = self.index + 1, 0, False, False
+        self.updates[self.phase.name] = self.in_phase
+        self.index, self.in_phase = self.index + 1, 0
+        self.entered, self.ended, self.gate_open = False, False, False
 
     def branch_points(self) -> set[str]:
         """Phases whose end state a later phase starts from."""
@@ -192,8 +205,7 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the phases themselves."""
-        names = ("index", "in_phase", "made", "line", "tokens", "seconds", "entered", "lines", "gate_open")
-        return {name: getattr(self, name) for name in names}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "phases"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where `state_dict` was."""
@@ -223,21 +235,23 @@ def _check(phases: Sequence[Phase]) -> None:
                 f"{where}: objective '{phase.objective}' learns from the agent's own play with a critic and without a "
                 "filter; set online above 0 (1 for plain PPO), critic: true, filter: always."
             )
-        if phase.clip <= 0.0:
-            raise UserError(f"{where}: clip is {phase.clip}; it must be above 0.")
+        ranges.above(0, **{f"{where}: {name}": getattr(phase, name) for name in ("clip", "temperature")})
+        ranges.at_least(
+            0,
+            **{
+                f"{where}: {name}": getattr(phase, name)
+                for name in ("thought_weight", "critic_weight", "learning_rate", "margin_updates")
+            },
+        )
+        ranges.finite(**{f"{where}: {name}": getattr(phase, name) for name in ("margin", "margin_start")})
+        ranges.share(**{f"{where}: stop_at_success": phase.stop_at_success})
+        if phase.policy == "shifted" and not phase.critic:
+            raise UserError(f"{where}: policy 'shifted' asks the critic; set critic: true, or policy: model.")
         if not (phase.observed == 0.0 or (0.0 < phase.observed <= 1.0 and phase.filter not in NO_CRITIC)):
             raise UserError(
                 f"{where}: observed is {phase.observed}; it is a share of the advantage, from 0 to 1, and only a "
                 "filter that asks the critic knows one."
             )
-        for name, weight in (
-            ("thought_weight", phase.thought_weight),
-            ("critic_weight", phase.critic_weight),
-        ):
-            if weight < 0.0:
-                raise UserError(f"{where}: {name} is {weight}; a weight is 0 or more.")
-        if phase.temperature <= 0.0:
-            raise UserError(f"{where}: temperature is {phase.temperature}; it must be above 0.")
         if not 0.0 < phase.fraction <= 1.0:
             raise UserError(f"{where}: fraction is {phase.fraction}; it must be above 0 and at most 1.")
         if phase.margin_start is not None and phase.margin_updates < 1:

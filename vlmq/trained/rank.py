@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from vlmq.api import DataError, Episode, UserError
 from vlmq.data.store import EpisodeStore
-from vlmq.report.results import read_results
 from vlmq.report.stats import Interval, rank_correlation
 from vlmq.train import checkpoint
 from vlmq.trained import fqe
@@ -26,7 +26,7 @@ class Ranked:
     Attributes:
         name: the run's folder, or the checkpoint's file.
         estimate: expected discounted return by fitted Q evaluation.
-        success: of the run's last evaluation, None where it is not known.
+        success: of its evaluation at the end of a phase, None where the checkpoint was written on the way.
     """
 
     name: str
@@ -65,7 +65,8 @@ def rank(
                 f"the replies in {folder} are not tokens of {name}'s model; give a dataset of its own with --data."
             )
         features = fqe.features(agent.model.backbone, agent.encoder, agent.history, seen)
-        found.append(Ranked(name, fqe.evaluate(agent.model.backbone, features, fit), _success(file)))
+        estimate = fqe.evaluate(agent.model.backbone, features, fit)
+        found.append(Ranked(name, estimate, success_of(checkpoint.read(file)["vlmq"])))
     return sorted(found, key=lambda one: -one.estimate.value)
 
 
@@ -95,9 +96,13 @@ def _some(folder: Path, count: int) -> list[Episode]:
         return [store[int(order[place])] for place in places]
 
 
-def _success(file: Path) -> float | None:
-    """Of the last row of a run's table, which its last checkpoint earned."""
-    results = file.parent.parent / "results.json"
-    if file.name != "last.ckpt" or not results.is_file():
-        return None
-    return read_results(results)[-1].success
+def success_of(kept: dict[str, Any]) -> float | None:
+    """Of a checkpoint's weights, where it was written at the end of a phase, whose row is then its last.
+
+    Args:
+        kept: what the checkpoint says of its run.
+    """
+    rows, phases, schedule = kept["rows"], kept["phases"], kept["schedule"]
+    begun = schedule["in_phase"] or schedule["entered"]
+    stands_in = phases[min(schedule["index"], len(phases) - 1) if begun else schedule["index"] - 1]
+    return rows[-1]["success"] if rows and rows[-1]["name"] == stands_in else None

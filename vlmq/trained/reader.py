@@ -141,11 +141,12 @@ class Reader:
     def _columns(self, batch: Batch, output: Output, *, leaning: bool) -> list[list[float]]:
         """A, Q, V, log-probability, slack and log-probability of who acted, at each token."""
         config = self.agent.model.critic.config
-        targets, _ = self._targets(batch, output, self._horizon)
-        advantages = objective.advantages(batch, output, config, targets)
+        advantages = objective.advantages(batch, output, config, *self._targets(batch, output, self._horizon))
         if self._observed and leaning:
             returns, known = self._targets(batch, output, self._horizon.observed)
-            advantages = objective.lean_on_returns(advantages, output, returns, known, self._observed)
+            advantages = objective.lean_on_returns(
+                advantages, batch, output, config, returns, known, self._observed
+            )
         assert output.q is not None, "the critic took part in the forward"
         assert output.value is not None, "the critic took part in the forward"
         q, value = output.q.mean(0), output.value[:, : len(batch.tokens)].mean(0)
