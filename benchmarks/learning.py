@@ -154,6 +154,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "learning")
     parser.add_argument("--csv", type=Path, default=CSV)
     arguments = parser.parse_args()
+    if arguments.updates and arguments.csv == CSV and not arguments.quick:
+        parser.error(f"--updates makes other runs than those of {CSV.name}; give them a --csv of their own")
     if arguments.quick:
         arguments.seeds, arguments.updates = [1], 200
         arguments.runs, arguments.csv = ROOT / "runs" / "learning_quick", ROOT / "runs" / "learning_quick.csv"
