@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -138,30 +139,33 @@ def _internvl() -> tuple[Any, Any]:
     return processor, hf.InternVLForConditionalGeneration(config)
 
 
-def _idefics3() -> tuple[Any, Any]:
+def _idefics3(tiles: bool = False) -> tuple[Any, Any]:
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
     return _idefics(
-        "<fake_token_around_image>", hf.Idefics3Processor, Idefics3ImageProcessorPil, hf.Idefics3Config,
-        hf.Idefics3ForConditionalGeneration,
+        hf.Idefics3Processor, Idefics3ImageProcessorPil, hf.Idefics3Config,
+        hf.Idefics3ForConditionalGeneration, tiles,
     )  # fmt: skip
 
 
-def _smolvlm() -> tuple[Any, Any]:
+def _smolvlm(tiles: bool = False) -> tuple[Any, Any]:
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
     return _idefics(
-        "<fake_token_around_image>", pictures_only(hf.SmolVLMProcessor), SmolVLMImageProcessorPil,
-        hf.SmolVLMConfig, hf.SmolVLMForConditionalGeneration,
+        pictures_only(hf.SmolVLMProcessor), SmolVLMImageProcessorPil, hf.SmolVLMConfig,
+        hf.SmolVLMForConditionalGeneration, tiles,
     )  # fmt: skip
 
 
 def _idefics(
-    around: str, processor_class: Any, pictures_class: Any, config_class: Any, model_class: Any
+    processor_class: Any, pictures_class: Any, config_class: Any, model_class: Any, tiles: bool
 ) -> tuple[Any, Any]:
-    tokenizer = _tokenizer("<image>", around, "<global-img>", "<end_of_utterance>")
+    """With tiles, as public checkpoints have them, a picture is cut into pieces beside a small one of the whole."""
+    tokenizer = _tokenizer("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
     pictures = pictures_class(
-        do_image_splitting=False, size={"longest_edge": SIDE}, max_image_size={"longest_edge": SIDE}
+        do_image_splitting=tiles,
+        size={"longest_edge": 2 * SIDE if tiles else SIDE},
+        max_image_size={"longest_edge": SIDE},
     )
     parts = (pictures, tokenizer) if processor_class is hf.Idefics3Processor else (pictures, tokenizer, None)
     processor = processor_class(*parts, image_seq_len=4, chat_template=_template("<image>"))
@@ -317,7 +321,9 @@ _SECTIONS = {"mrope_section": [WIDTH // 32, WIDTH // 32, WIDTH // 16]}
 _OUT = {"intermediate_size": 2 * WIDTH, "out_hidden_size": WIDTH}
 FAMILIES: dict[str, Build] = {
     "idefics3": _idefics3,
+    "idefics3_tiles": partial(_idefics3, tiles=True),
     "smolvlm": _smolvlm,
+    "smolvlm_tiles": partial(_smolvlm, tiles=True),
     "paligemma": _paligemma(),
     "paligemma2": _paligemma(
         "Gemma2Config", final_logit_softcapping=2.0, sliding_window=12,

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, SIDE, lfm2_vl, save
+from families import FAMILIES, PATCH, SIDE, lfm2_vl, save
 
 from vlmq.api import ModelError, Observation, Turn
 from vlmq.data.batch import Fragment, build_batch, context_row
 from vlmq.model.attention import check_packable, looks_ahead, token_types
 from vlmq.model.backbone import Backbone, LoraSettings, load_backbone, merge_adapters
 from vlmq.model.generate import Sampling, sample_replies
+from vlmq.prompt.chat import user_message
 from vlmq.prompt.encode import Encoder, Row
 from vlmq.prompt.pack import collate_packed
 from vlmq.prompt.window import History
@@ -38,16 +39,12 @@ def backbone(folder: Path) -> Backbone:
 def _observations() -> list[Observation]:
     """Texts and pictures of several lengths and sizes."""
     rng = np.random.default_rng(0)
-    shapes = [(SIDE, SIDE), (SIDE, SIDE), (SIDE, 2 * SIDE)]
+    shapes = [(SIDE, SIDE), (SIDE, 2 * SIDE), (3 * SIDE, SIDE + PATCH)]
     texts = ["go left please", "now go up or down", "what is in the red box on the right"]
     return [
         Observation(text, rng.integers(0, 256, (*shape, 3)).astype(np.uint8))
         for text, shape in zip(texts, shapes, strict=True)
     ]
-
-
-def _same_size() -> list[Observation]:
-    return _observations()[:2]
 
 
 @torch.no_grad()
@@ -76,6 +73,20 @@ def test_a_prompt_is_what_the_models_own_processor_and_forward_make_of_it(
         torch.testing.assert_close(_log_probs(backbone, encoder, ours), expected, atol=1e-5, rtol=0)
 
 
+def test_pictures_of_several_sizes_are_batched_as_the_models_own_processor_batches_them(
+    encoder: Encoder,
+) -> None:
+    seen = _observations()
+    texts = [encoder.template.render([user_message(shown)], generate=True) for shown in seen]
+    pictures = [[_picture(shown)] for shown in seen]
+    own = encoder.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
+    made = encoder.collate([context_row([encoder.prompt(o, first=True)], []) for o in seen], left=False)
+    names = made.keys() - {"input_ids", "attention_mask"}
+    assert "pixel_values" in names
+    for name in names:
+        assert torch.equal(made[name], own[name]), name
+
+
 def _image(observation: Observation) -> np.ndarray:
     assert observation.image is not None
     return observation.image
@@ -91,7 +102,7 @@ def _picture(observation: Observation) -> Any:
 def test_what_acting_recorded_is_what_learning_computes(
     encoder: Encoder, backbone: Backbone, turns: int
 ) -> None:
-    seen = _same_size()
+    seen = _observations()
     earlier = [encoder.reply('{"action": "left"}')] if turns == 2 else []
     contexts = [
         context_row([encoder.prompt(seen[(i + t) % 2], first=t == 0) for t in range(turns)], earlier)
@@ -110,8 +121,7 @@ def test_what_acting_recorded_is_what_learning_computes(
 
 def _talk(encoder: Encoder) -> Row:
     """Three turns, two of them answered."""
-    seen = _same_size()
-    prompts = [encoder.prompt(seen[turn % 2], first=turn == 0) for turn in range(3)]
+    prompts = [encoder.prompt(seen, first=turn == 0) for turn, seen in enumerate(_observations())]
     return context_row(prompts, [encoder.reply('{"action": "up"}')] * 2)
 
 
@@ -123,8 +133,7 @@ def test_packed_rows_say_what_each_sequence_says_alone_and_a_leak_would_show(
             check_packable(backbone.model_type)
         return
     check_packable(backbone.model_type)
-    seen = _same_size()
-    rows = [context_row([encoder.prompt(o, first=True)], []) for o in [*seen, seen[0]]]
+    rows = [context_row([encoder.prompt(o, first=True)], []) for o in _observations()]
     rows.append(_talk(encoder))
     inputs, packed = collate_packed(rows, encoder)
     assert len(packed.rows) < len(rows), "two sequences share a row"
@@ -183,7 +192,7 @@ def test_the_cache_changes_nothing_and_the_models_own_generate_says_the_same(
 
 def _fragments(encoder: Encoder) -> list[Fragment]:
     """Two episodes of two turns, replies of unequal length."""
-    seen = _same_size()
+    seen = _observations()
     said = [('{"action": "up"}', '{"action": "left"}'), ('{"action": "go to shelf 1"}', '{"action": "up"}')]
     return [
         Fragment(
@@ -247,7 +256,7 @@ def test_there_are_as_many_placeholders_as_features(encoder: Encoder, backbone: 
 def test_paligemma_learns_what_its_own_processor_asks_of_it(tmp_path: Path) -> None:
     save("paligemma", tmp_path)
     encoder, backbone = Encoder.load(tmp_path), load_backbone(str(tmp_path)).eval()
-    observation, reply = _same_size()[0], '{"action": "left"}'
+    observation, reply = _observations()[0], '{"action": "left"}'
     content = [{"type": "image"}, {"type": "text", "text": f"{observation.text}\n{encoder.instruction}"}]
     rendered = encoder.processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
@@ -280,7 +289,7 @@ def test_lfm2_with_a_stand_in_for_its_image_processor_acts_as_it_learns() -> Non
 
 
 def test_a_call_leaves_nothing_behind_for_the_next(encoder: Encoder, backbone: Backbone) -> None:
-    first, second = (context_row([encoder.prompt(o, first=True)], []) for o in _same_size())
+    first, second, _ = (context_row([encoder.prompt(o, first=True)], []) for o in _observations())
     alone = _log_probs(backbone, encoder, first)
     sampling = Sampling(3, 0.0, encoder.end_id, encoder.pad_id, encoder.banned_ids)
     sample_replies(backbone, encoder.collate([second], left=True), np.zeros((1, 1), np.int64), sampling)
@@ -293,7 +302,7 @@ def test_adapters_lie_on_the_language_model_alone_and_merge_into_it(folder: Path
     names = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
     assert names
     assert all("lora_" in name and "vision" not in name and "visual" not in name for name in names)
-    row = context_row([encoder.prompt(_same_size()[0], first=True)], [])
+    row = context_row([encoder.prompt(_observations()[0], first=True)], [])
     untouched = _log_probs(base, encoder, row)
     torch.testing.assert_close(_log_probs(adapted, encoder, row), untouched, atol=1e-5, rtol=0)
     with torch.no_grad():

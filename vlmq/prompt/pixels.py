@@ -69,28 +69,20 @@ class PictureReader:
         pictures = [pixels for row in rows for pixels in row]
         if not pictures:
             return {}
-        if not self._stacked:
-            return {
-                name: torch.from_numpy(np.concatenate([pixels[name] for pixels in pictures]))
-                for name in pictures[0]
-            }
-        most = max(sum(len(pixels["pixel_values"]) for pixels in row) for row in rows)
-        batch: dict[str, Tensor] = {}
-        for name, like in pictures[0].items():
-            # Zeros are the family's own sign of "no picture here".
-            stacked = np.zeros((len(rows), most, *like.shape[1:]), like.dtype)
-            for index, row in enumerate(rows):
-                if row:
-                    filled = np.concatenate([pixels[name] for pixels in row])
-                    stacked[index, : len(filled)] = filled
-            batch[name] = torch.from_numpy(stacked)
-        return batch
+        batch = {name: _joined([pixels[name] for pixels in pictures]) for name in pictures[0]}
+        if self._stacked:
+            counts = np.array([sum(len(pixels["pixel_values"]) for pixels in row) for row in rows])
+            there = np.arange(counts.max()) < counts[:, None]
+            batch = {name: _placed(values, there) for name, values in batch.items()}
+        return {name: torch.from_numpy(values) for name, values in batch.items()}
 
     def _process(self, image: NDArray[np.uint8]) -> Pixels:
+        made = self._pixels_of([image])
         if self._stacked is None:
-            # A family either stacks the pictures of each row, (rows, pictures, ...), or lists all of them.
-            self._stacked = self._pixels_of([image, image])["pixel_values"].shape[:2] == (1, 2)
-        return self._of_one(self._pixels_of([image]))
+            # A family either stacks the pictures of each row, or their tiles, (rows, pictures, ...), or lists all.
+            one, two = made["pixel_values"].shape, self._pixels_of([image, image])["pixel_values"].shape
+            self._stacked = one[0] == two[0] == 1 and two[1] == 2 * one[1]
+        return self._of_one(made)
 
     def _of_one(self, made: Pixels) -> Pixels:
         return {name: value[0] if self._stacked else value for name, value in made.items()}
@@ -267,6 +259,27 @@ def _standardised(
     np.divide(levels, np.float32(255.0), out=out)
     np.subtract(out, mean, out=out)
     return np.divide(out, spread, out=out)
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Parts one after another; zeros fill up those that are smaller, as an image processor fills up its pictures.
+
+    What of them is real, the image processor says beside them: in a mask, or as the pictures' sizes.
+    """
+    largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    whole = np.zeros((sum(map(len, parts)), *largest), parts[0].dtype)
+    start = 0
+    for part in parts:
+        whole[(slice(start, start + len(part)), *map(slice, part.shape[1:]))] = part
+        start += len(part)
+    return whole
+
+
+def _placed(values: NDArray[Any], there: NDArray[np.bool_]) -> NDArray[Any]:
+    """Values, in order, where they are wanted; elsewhere zeros, the families' own sign of "no picture here"."""
+    placed = np.zeros((*there.shape, *values.shape[1:]), values.dtype)
+    placed[there] = values
+    return placed
 
 
 def _noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
