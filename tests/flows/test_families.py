@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from families import FAMILIES, SIDE, save
+from PIL import Image
 from small_run import SmallRun, logged
 
 import vlmq
@@ -18,6 +21,7 @@ from vlmq.model.backbone import load_backbone
 from vlmq.prompt.encode import Encoder
 from vlmq.report.results import read_results
 from vlmq.train.checks import check_own_forward
+from vlmq.trained.export import card
 
 _PHASES = (
     "--model.phases",
@@ -41,7 +45,7 @@ _ADAPTERS = ("--model.lora.rank", "4", "--model.freeze_vision", "true")
     ],
 )
 def test_a_family_learns_acts_and_is_exported(
-    small: SmallRun, tmp_path: Path, family: str, options: tuple[str, ...]
+    small: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, options: tuple[str, ...]
 ) -> None:
     source = save(family, tmp_path / "model")
     (source / "video_preprocessor_config.json").write_text('{"fps": 2}')
@@ -58,9 +62,27 @@ def test_a_family_learns_acts_and_is_exported(
     for name, value in there.state_dict().items():
         torch.testing.assert_close(value, ours[name])
     assert Encoder.load(tmp_path / "exported").fingerprint == agent.encoder.fingerprint
+    if family == "llava":  # whose tokenizer begins a context by itself
+        shown = _shown()
+        assert shown.image is not None
+        Image.fromarray(shown.image).save(tmp_path / "seen.png")
+        (lines,) = re.findall(r"```python\n(.*?)```", card(agent), re.S)
+        monkeypatch.setattr(
+            sys, "argv", ["card.py", str(tmp_path / "exported"), str(tmp_path / "seen.png"), shown.text]
+        )
+        exec(lines, said := {})  # what the card tells its reader to run
+        prompt = agent.encoder.prompt(shown, first=True).ids.tolist()
+        assert said["inputs"]["input_ids"][0].tolist() == prompt
+        reply = agent.answer(shown.image, shown.text).ids.tolist()
+        assert said["reply"][0, len(prompt) :].tolist() == reply
     if family in ("internvl", "llava_onevision", "smolvlm") or family.startswith("qwen"):
         video = json.loads((tmp_path / "exported" / "video_preprocessor_config.json").read_text())
         assert video == {"fps": 2}, "the part for videos, which is not loaded here, is handed on"
+
+
+def _shown() -> Observation:
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    return Observation("go left please", image)
 
 
 @pytest.mark.parametrize("family", ["paligemma", "gemma3"])
@@ -83,8 +105,7 @@ def test_before_it_learns_a_model_is_held_against_its_own_forward(
     source = save(family, tmp_path)
     encoder, backbone = Encoder.load(source), load_backbone(str(source))
     cpu = torch.device("cpu")
-    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-    for shown in (Observation("go left please", image), Observation("go left please")):
+    for shown in (_shown(), Observation("go left please")):
         assert check_own_forward(shown, backbone, encoder, cpu) < 1e-5
     assert backbone.training, "as it was before"
     if family in ("gemma3", "paligemma2"):
@@ -94,4 +115,4 @@ def test_before_it_learns_a_model_is_held_against_its_own_forward(
         with pytest.raises(
             ModelError, match=f"{backbone.model_type} models read their prompts in a way that is not"
         ):
-            check_own_forward(Observation("go left please", image), backbone, encoder, cpu)
+            check_own_forward(_shown(), backbone, encoder, cpu)

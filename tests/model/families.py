@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 import transformers as hf
+from tokenizers.processors import TemplateProcessing
 from vlmq_model_tiny.vocabulary import build_tokenizer
 
 from vlmq.prompt.processor import pictures_only
@@ -53,6 +54,14 @@ def _tokenizer(*special: str, **named: str) -> Any:
     )
 
 
+def begin_with(tokenizer: Any, token: str) -> None:
+    """Let a tokenizer put a beginning-of-sequence token in front of a text, unless it is told to add nothing."""
+    tokenizer.add_special_tokens({"bos_token": token})
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{token} $A", special_tokens=[(token, tokenizer.bos_token_id)]
+    )
+
+
 def _template(image: str) -> str:
     """Every message ends with the end token; a picture stands where the family's mark stands."""
     return (
@@ -78,6 +87,7 @@ def _llava() -> tuple[Any, Any]:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     tokenizer = _tokenizer("<image>")
+    begin_with(tokenizer, "<s>")  # as Llama's tokenizer does by itself: no template of this family says it
     pictures = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=_SIZE)
     processor = hf.LlavaProcessor(
         pictures, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", image_token="<image>",

@@ -58,6 +58,7 @@ def test_a_prompt_is_what_the_models_own_processor_and_forward_make_of_it(
 ) -> None:
     for observation in _observations():
         segment = encoder.prompt(observation, first=True)
+        assert segment.ids.tolist() == encoder.own_inputs(observation)["input_ids"][0].tolist()
         text = encoder.tokenizer.decode(segment.ids)
         assert observation.text in text
         content = [{"type": "image"}, {"type": "text", "text": "look"}]

@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 
 from vlmq.api import ModelError, Observation, Turn
 from vlmq.data.batch import context_row
@@ -60,6 +61,50 @@ def test_appended_prompts_are_what_the_template_makes_of_the_whole_conversation(
     batch = encoder.collate([row], left=False)
     for name in ("pixel_values", "pixel_attention_mask"):
         assert torch.equal(batch[name], torch.from_numpy(whole[name])), name
+
+
+def _beginning(encoder: Encoder, template: str = "") -> Encoder:
+    """With a tokenizer that puts <s> in front of a text, as Llama's does; the template may begin with it, too."""
+    processor = copy.deepcopy(encoder.processor)
+    processor.tokenizer.add_special_tokens({"bos_token": "<s>"})
+    processor.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", processor.tokenizer.bos_token_id)]
+    )
+    processor.chat_template = template + processor.chat_template
+    return Encoder(processor)
+
+
+@pytest.mark.parametrize("template", ["", "{{ bos_token }}"], ids=["by the tokenizer", "by the template"])
+@pytest.mark.parametrize("image", [None, _picture(0)], ids=["text", "picture"])
+def test_a_window_begins_as_the_models_own_processor_begins_and_no_later_turn_does(
+    encoder: Encoder, template: str, image: NDArray[np.uint8] | None
+) -> None:
+    beginning, seen = _beginning(encoder, template), Observation("look", image)
+    begin = beginning.tokenizer.bos_token_id
+    first, later = (beginning.prompt(seen, first=first).ids.tolist() for first in (True, False))
+    assert first[0] == begin
+    assert first.count(begin) == 1
+    assert begin not in later
+    assert beginning.own_inputs(seen)["input_ids"][0].tolist() == first
+    assert first[1:] == encoder.prompt(seen, first=True).ids.tolist()
+    assert begin in beginning.banned_ids
+    assert beginning.template.lead == (() if template else (begin,))
+
+
+def test_a_processor_that_adds_nothing_by_itself_gets_no_beginning(encoder: Encoder) -> None:
+    class Bare(type(encoder.processor)):  # type: ignore[misc]
+        """Test fixture: a processor whose own way is to leave special tokens to the template, as LFM2-VL's."""
+
+        def __call__(self, add_special_tokens: bool = False, **given: Any) -> Any:
+            return super().__call__(add_special_tokens=add_special_tokens, **given)
+
+    with_begin = _beginning(encoder)
+    processor = copy.copy(with_begin.processor)
+    processor.__class__ = Bare
+    bare, seen = Encoder(processor), Observation("look", _picture(0))
+    assert bare.prompt(seen, first=True).ids.tolist() == with_begin.prompt(seen, first=True).ids.tolist()[1:]
+    assert bare.own_inputs(seen)["input_ids"][0].tolist() == bare.prompt(seen, first=True).ids.tolist()
+    assert bare.fingerprint != with_begin.fingerprint
 
 
 def test_the_instruction_is_said_once_in_the_first_prompt_of_a_window(encoder: Encoder) -> None:

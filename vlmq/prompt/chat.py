@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vlmq.api import Observation
 
 Message = dict[str, Any]
@@ -25,3 +28,10 @@ def user_message(observation: Observation, instruction: str = "") -> Message:
 def assistant_message(reply: str) -> Message:
     """The message that holds one reply."""
     return {"role": "assistant", "content": [{"type": "text", "text": reply}]}
+
+
+def as_picture(image: NDArray[np.uint8]) -> Any:
+    """A picture (H, W, 3) as Hugging Face processors take it."""
+    from PIL import Image
+
+    return Image.fromarray(image)

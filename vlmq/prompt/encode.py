@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.processing_utils import ProcessorMixin
 
 from vlmq.api import ModelError, Observation
 from vlmq.prompt import chat
@@ -150,15 +151,19 @@ class Encoder:
 
     def own_inputs(self, observation: Observation) -> dict[str, Tensor]:
         """The first prompt that shows an observation, as the model's own processor gives it to the model: one row."""
-        shown = Observation(self.template.disarm(observation.text), observation.image)
-        text = self.template.render([chat.user_message(shown, self.instruction)], generate=True)
-        if observation.image is None:
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return {
-                "input_ids": torch.tensor([ids]),
-                "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
-            }
-        made = processed(self.processor, text, [observation.image], return_tensors="pt")
+        if not isinstance(self.processor, ProcessorMixin):  # an adapter's, which is used in one way only
+            prompt = self.prompt(observation, first=True)
+            return self.collate(
+                [Row(prompt.ids, () if prompt.pixels is None else (prompt.pixels,))], left=False
+            )
+        message = chat.user_message(
+            Observation(self.template.disarm(observation.text), observation.image), self.instruction
+        )
+        if observation.image is not None:
+            message["content"][0]["image"] = chat.as_picture(observation.image)
+        made = self.processor.apply_chat_template(
+            [message], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        )
         return {name: value for name, value in made.items() if isinstance(value, Tensor) and name != "labels"}
 
     def prompts(self, context: Sequence[Observation]) -> list[Segment]:
@@ -247,7 +252,8 @@ class Encoder:
         else:
             self.template.demand_a_place(message)
             ids = processed(self.processor, text, [observation.image])["input_ids"][0]
-        return np.asarray(ids, np.int32)
+        lead = self.template.lead if first else ()
+        return np.asarray([*lead, *ids], np.int32)
 
 
 def _reply_mask(rows: list[Row], shape: tuple[int, ...], left: bool) -> NDArray[np.int64]:

@@ -162,7 +162,7 @@ class _ImageProcessor:
 
     def __call__(self, image: NDArray[np.uint8]) -> Pixels:
         """What it makes of a row that holds one picture (H, W, 3)."""
-        picture = _as_picture(image)
+        picture = chat.as_picture(image)
         made = self.call([[picture]] if self.nested else [picture], **self.options)
         return {name: np.asarray(made[name]) for name in self.names if name in made}
 
@@ -200,7 +200,7 @@ def processed(processor: Any, text: str, images: list[NDArray[np.uint8]], **opti
     """
     try:
         return processor(
-            text=[text], images=[[_as_picture(i) for i in images]], add_special_tokens=False, **options
+            text=[text], images=[[chat.as_picture(i) for i in images]], add_special_tokens=False, **options
         )
     except ValueError as error:
         shape = " x ".join(map(str, images[0].shape[:2]))
@@ -285,9 +285,3 @@ def _placed(values: NDArray[Any], there: NDArray[np.bool_]) -> NDArray[Any]:
 def _noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A picture of the same noise every time, on which two ways to process it are compared."""
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-
-
-def _as_picture(image: NDArray[np.uint8]) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(image)

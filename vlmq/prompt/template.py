@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import Any
 
+import numpy as np
+
 from vlmq.api import ModelError, Observation
 from vlmq.prompt import chat
 
@@ -21,6 +23,7 @@ class Template:
     Attributes:
         end_id: the token that ends a reply.
         banned_ids: special tokens that a reply may not contain (image tokens among them).
+        lead: special tokens that the processor itself puts in front of a conversation, such as a beginning of sequence.
         fingerprint: identifies tokenizer and template.
         prefix_stable: whether a prompt is rendered the same when turns follow it.
 
@@ -38,7 +41,9 @@ class Template:
             )
         self.end_id = self._find_end()
         self.banned_ids = self._find_banned()
-        self.fingerprint = self._fingerprint()
+        tokens = self._tokens()
+        self.lead = self._find_lead()
+        self.fingerprint = self._fingerprint(tokens)
         names = self._tokenizer.convert_ids_to_tokens([*self.banned_ids, self.end_id])
         self._special = re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
         self.prefix_stable = self._is_prefix_stable()
@@ -92,6 +97,23 @@ class Template:
             raise ModelError("the model's tokenizer has no token that ends a reply; set its eos_token.")
         return int(self._tokenizer.eos_token_id)
 
+    def _find_lead(self) -> tuple[int, ...]:
+        """By transformers' own rule (processing_utils.py, `ProcessorMixin.apply_chat_template`)."""
+        image = np.zeros((64, 64, 3), np.uint8)
+        text = self.render([chat.user_message(Observation("a", image))], generate=False)
+        begin, pictures = self._tokenizer.bos_token, [[chat.as_picture(image)]]
+        if begin is not None and text.startswith(begin):
+            return ()
+        try:
+            made, bare = (
+                list(self._processor(text=[text], images=pictures, **options)["input_ids"][0])
+                for options in ({}, {"add_special_tokens": False})
+            )
+        except (LookupError, ValueError):  # a template without a place for pictures: the first one is refused
+            return ()
+        count = next((n for n in range(len(made)) if made[n : n + len(bare)] == bare), 0)
+        return tuple(int(i) for i in made[:count])
+
     def _find_banned(self) -> tuple[int, ...]:
         special = {int(i) for i in self._tokenizer.all_special_ids}
         special |= {int(i) for i, token in self._tokenizer.added_tokens_decoder.items() if token.special}
@@ -103,10 +125,12 @@ class Template:
         turns = [first, chat.assistant_message(_MARK), chat.user_message(Observation("b"))]
         return self.render(turns, generate=True).startswith(self.render([first], generate=True))
 
-    def _fingerprint(self) -> str:
+    def _tokens(self) -> str:
+        """All that the tokenizer knows, and how it was last called: so it is read before the processor calls it."""
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        tokens = (
-            backend.to_str() if backend is not None else repr(sorted(self._tokenizer.get_vocab().items()))
-        )
+        return backend.to_str() if backend is not None else repr(sorted(self._tokenizer.get_vocab().items()))
+
+    def _fingerprint(self, tokens: str) -> str:
         template = str(getattr(self._processor, "chat_template", "") or self._tokenizer.chat_template)
-        return hashlib.blake2b((tokens + template).encode(), digest_size=8).hexdigest()
+        lead = repr(self.lead) if self.lead else ""
+        return hashlib.blake2b((tokens + template + lead).encode(), digest_size=8).hexdigest()

@@ -94,9 +94,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 folder, picture, text = sys.argv[1:]
 model = AutoModelForImageTextToText.from_pretrained(folder)
 processor = AutoProcessor.from_pretrained(folder, backend="pil")
-content = [{{"type": "image"}}, {{"type": "text", "text": {asked}}}]
-prompt = processor.apply_chat_template([{{"role": "user", "content": content}}], add_generation_prompt=True)
-inputs = processor(text=[prompt], images=[[Image.open(picture)]], add_special_tokens=False, return_tensors="pt")
+content = [{{"type": "image", "image": Image.open(picture)}}, {{"type": "text", "text": {asked}}}]
+inputs = processor.apply_chat_template(
+    [{{"role": "user", "content": content}}],
+    add_generation_prompt=True,
+    tokenize=True,
+    return_dict=True,
+    return_tensors="pt",
+)
 reply = model.generate(**inputs)
 print(processor.tokenizer.decode(reply[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 ```
