@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,27 @@ def test_a_processor_without_a_template_is_refused(encoder: Encoder) -> None:
     processor.chat_template = processor.tokenizer.chat_template = None
     with pytest.raises(ModelError, match="has no chat template; add a chat_template"):
         Encoder(processor)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{%- for message in messages -%}{{ message.content }", "unexpected '}'"),
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ messages[0]['content'] + '</s>' }}", "can only concatenate list"),
+    ],
+    ids=["a mistake in its syntax", "it refuses the conversation", "it knows texts alone"],
+)
+def test_a_template_that_cannot_be_rendered_is_named_in_a_sentence(
+    tiny_directory: Path, tmp_path: Path, template: str, reason: str
+) -> None:
+    shutil.copytree(tiny_directory, source := tmp_path / "model")
+    (source / "chat_template.jinja").write_text(template)
+    with pytest.raises(
+        ModelError, match=rf"the chat template of '{source}' fails \({reason}.*\); mend it"
+    ) as said:
+        Encoder.load(source)
+    assert "\n" not in str(said.value)
 
 
 def test_a_processor_that_drops_pictures_is_refused_at_the_first_one(encoder: Encoder) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
+from jinja2 import TemplateError
 
 from vlmq.api import ModelError, Observation
 from vlmq.prompt import chat
@@ -28,7 +29,7 @@ class Template:
         prefix_stable: whether a prompt is rendered the same when turns follow it.
 
     Raises:
-        ModelError: there is no template, or it leaves replies out.
+        ModelError: there is no template, it cannot be rendered, or it leaves replies out.
     """
 
     def __init__(self, processor: Any) -> None:
@@ -54,10 +55,21 @@ class Template:
         Args:
             messages: of it.
             generate: whether it ends where a reply is to begin.
+
+        Raises:
+            ModelError: the template has a mistake in it, or refuses such a conversation.
         """
-        return str(
-            self._processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False)
-        )
+        try:
+            return str(
+                self._processor.apply_chat_template(messages, add_generation_prompt=generate, tokenize=False)
+            )
+        except (TemplateError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"the chat template of '{self._tokenizer.name_or_path}' fails ({reason}); mend it "
+                "(chat_template.jinja) so that it takes user and assistant turns whose content is a list of parts of "
+                "type 'image' and 'text'."
+            ) from error
 
     def continuation(self, message: chat.Message) -> str:
         """What the template adds after a reply's end token when one more turn follows."""
