@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
+from families import SIDE, save
 from torch import Tensor
 
-from vlmq.api import Turn
+from vlmq.api import Observation, Turn
+from vlmq.data.batch import context_row
 from vlmq.model import vision
 from vlmq.model.backbone import Backbone, load_backbone
 from vlmq.model.vision import Remembered
@@ -43,6 +46,52 @@ def test_the_hidden_states_are_the_same_to_the_last_bit(frozen: Backbone, inputs
     assert torch.equal(first, plain)
     assert torch.equal(second, plain)
     assert memory.asked == 6
+
+
+@pytest.mark.parametrize(
+    "family", ["idefics3_tiles", "smolvlm", "llava", "llava_onevision", "internvl", "gemma3", "paligemma"]
+)
+def test_in_every_family_that_sees_pictures_apart_features_kept_are_features_computed(
+    tmp_path: Path, family: str
+) -> None:
+    encoder, frozen = _family(family, tmp_path)
+    inputs = encoder.collate(_rows(encoder), left=False)
+    first, memory = frozen.hidden(inputs), _remembered(frozen)
+    computed = memory.computed
+    assert 0 < computed < memory.asked, "a picture that comes twice is computed once"
+    second = frozen.hidden(inputs)
+    assert memory.computed == computed
+    vision.forget(frozen)
+    plain = frozen.hidden(inputs)
+    for shown in (first, second):
+        torch.testing.assert_close(shown, plain, atol=1e-5, rtol=0)
+    second.sum().backward()  # type: ignore[no-untyped-call]
+    assert any("projector" in name or "connector" in name for name in _moved(frozen))
+
+
+def test_a_tower_that_reads_the_pictures_of_a_batch_as_one_sequence_keeps_nothing(tmp_path: Path) -> None:
+    encoder, frozen = _family("qwen2_vl", tmp_path)
+    frozen.hidden(encoder.collate(_rows(encoder), left=False))
+    assert not any(isinstance(vars(module).get("forward"), Remembered) for module in frozen.modules())
+
+
+def _family(family: str, folder: Path) -> tuple[Encoder, Backbone]:
+    save(family, folder)
+    return Encoder.load(folder), load_backbone(str(folder), freeze_vision=True)
+
+
+def _rows(encoder: Encoder) -> list[Row]:
+    """Pictures of several sizes; the last is the first again."""
+    rng = np.random.default_rng(0)
+    pictures = [
+        rng.integers(0, 256, (*size, 3), np.uint8) for size in ((SIDE, SIDE), (SIDE, 2 * SIDE), (48, 32))
+    ]
+    seen = [Observation("look", picture) for picture in (*pictures, pictures[0])]
+    return [context_row([encoder.prompt(one, first=True)], []) for one in seen]
+
+
+def _moved(backbone: Backbone) -> list[str]:
+    return [name for name, p in backbone.named_parameters() if p.grad is not None and p.grad.abs().max() > 0]
 
 
 def test_another_picture_or_another_mask_is_another_thing(
@@ -81,7 +130,7 @@ def test_features_first_seen_while_acting_can_be_learnt_from(
         frozen.hidden({name: value.clone() for name, value in inputs.items()})
     frozen.hidden(inputs).sum().backward()  # type: ignore[no-untyped-call]
     assert _remembered(frozen).computed == 2
-    moved = [name for name, p in frozen.named_parameters() if p.grad is not None and p.grad.abs().max() > 0]
+    moved = _moved(frozen)
     assert any("connector" in name for name in moved)
     assert not any("vision_model" in name for name in moved)
 
