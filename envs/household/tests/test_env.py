@@ -272,6 +272,9 @@ def test_shaping_adds_half_the_progress_and_declares_its_range() -> None:
         ({"size": 63}, "from 64 to 1024"),
         ({"size": 96, "level": 4}, "from 192 to 1024"),
         ({"max_turns": 0}, "from 1 to 10000"),
+        ({"shaping": "no"}, "shaping='no' will not do; give true or false"),
+        ({"variation": 0}, "variation=0 will not do; give true or false"),
+        ({"show_syntax": None}, "show_syntax=None will not do; give true or false"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(settings: dict[str, Any], message: str) -> None:

@@ -96,12 +96,13 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         _choice("expert", expert, EXPERTS)
         _whole("level", level, 0, len(LEVELS) - 1)
         _whole("max_turns", max_turns, 1, 10_000)
+        _flags(shaping=shaping, variation=variation, show_syntax=show_syntax)
         side = LEVELS[level].side
         size = CELL_PX * side if size is None else size
         _whole("size", size, CELL_PX * side, LARGEST_PX)
         self.task, self.level, self.split, self.modality = task, level, split, modality
         self.size, self.max_turns, self.expert = size, max_turns, expert
-        self.shaping, self.variation, self.show_syntax = bool(shaping), bool(variation), bool(show_syntax)
+        self.shaping, self.variation, self.show_syntax = shaping, variation, show_syntax
         if self.shaping:
             low, high = min(ILLEGAL_REWARD, -SHAPING), SUCCESS_REWARD + SHAPING
             own = {**self.metadata["vlmq"], "reward_range": (low, high)}
@@ -202,3 +203,9 @@ def _whole(name: str, value: object, low: int, high: int) -> None:
         raise PluginError(
             f"Household: {name}={value!r} will not do; give a whole number from {low} to {high}."
         )
+
+
+def _flags(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise PluginError(f"Household: {name}={value!r} will not do; give true or false.")

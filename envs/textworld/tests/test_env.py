@@ -239,6 +239,9 @@ def test_anything_may_be_given_as_an_action(action: Any) -> None:
         ({"size": 63}, "from 64 to 1024"),
         ({"size": 96, "level": 4}, "from 128 to 1024"),
         ({"max_turns": 0}, "from 1 to 10000"),
+        ({"idle": "no"}, "idle='no' will not do; give true or false"),
+        ({"shaping": "no"}, "shaping='no' will not do; give true or false"),
+        ({"variation": 0}, "variation=0 will not do; give true or false"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(wrong: dict[str, Any], message: str) -> None:

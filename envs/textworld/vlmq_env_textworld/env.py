@@ -86,11 +86,11 @@ class TextGame(gymnasium.Env[dict[str, Any], str]):
     ) -> None:
         _choice("modality", modality, MODALITIES)
         _whole("max_turns", max_turns, 1, 10_000)
+        _flags(idle=idle, shaping=shaping, variation=variation)
         size = smallest(reach) if size is None else size
         _whole("size", size, smallest(reach), LARGEST_PX)
         self.games, self.modality, self.reach, self.size = games, modality, reach, size
-        self.max_turns, self.idle, self.shaping = max_turns, bool(idle), bool(shaping)
-        self.variation = bool(variation)
+        self.max_turns, self.idle, self.shaping, self.variation = max_turns, idle, shaping, variation
         ours = {**self.metadata["vlmq"], "turn_limit": max_turns, "open_actions": not self.idle}
         if self.shaping:
             ours["reward_range"] = (min(ILLEGAL_REWARD, -SHAPING), SUCCESS_REWARD + SHAPING)
@@ -329,3 +329,9 @@ def _whole(name: str, value: object, low: int, high: int) -> None:
         raise PluginError(
             f"TextWorld: {name}={value!r} will not do; give a whole number from {low} to {high}."
         )
+
+
+def _flags(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise PluginError(f"TextWorld: {name}={value!r} will not do; give true or false.")

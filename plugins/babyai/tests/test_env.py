@@ -185,6 +185,8 @@ def test_the_longest_text_fits_its_space() -> None:
         ({"level": "BossLevel-v0", "view": "full"}, "from 154 to 1024"),
         ({"max_turns": 0}, "from 1 to 1000000"),
         ({"max_turns": True}, "from 1 to 1000000"),
+        ({"decay": "no"}, "decay='no' will not do; give true or false"),
+        ({"show_syntax": 0}, "show_syntax=0 will not do; give true or false"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(settings: dict[str, Any], message: str) -> None:

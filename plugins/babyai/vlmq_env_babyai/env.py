@@ -88,12 +88,13 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
         _choice("view", view, picture.VIEWS)
         if max_turns is not None:
             _whole("max_turns", max_turns, 1, 1_000_000)
+        _flags(decay=decay, show_syntax=show_syntax)
         self._level = dealing.make_level(level)
         cells = picture.cells_across(self._level, view)
         if modality != "text":
             _whole("size", size, cells * picture.SMALLEST_CELL_PX, LARGEST_PX)
         self.level, self.modality, self.view, self.size = level, modality, view, size
-        self.max_turns, self.decay, self.show_syntax = max_turns, bool(decay), bool(show_syntax)
+        self.max_turns, self.decay, self.show_syntax = max_turns, decay, show_syntax
         declared: dict[str, float] = {"turn_limit": max_turns or dealing.longest_episode(self._level)}
         if level in EXPERT_SUCCESS:
             declared["expert_success"] = EXPERT_SUCCESS[level]
@@ -192,3 +193,9 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise PluginError(f"BabyAI: {name}={value!r} will not do; give a whole number from {low} to {high}.")
+
+
+def _flags(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise PluginError(f"BabyAI: {name}={value!r} will not do; give true or false.")
