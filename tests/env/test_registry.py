@@ -227,6 +227,52 @@ def test_wrong_arguments_are_named(install: Install) -> None:
     )
 
 
+COLOURS = """
+from gymnasium.envs.registration import EnvSpec
+SPECS = (
+    *(EnvSpec(id=f"hue/{c.title()}-v0", entry_point="hue_env:Hue", kwargs={"colour": c}) for c in ("red", "blue")),
+    *(EnvSpec(id=f"hue/{c.title()}Big-v0", entry_point="hue_env:Hue", kwargs={"colour": c, "size": 9})
+      for c in ("red", "blue")),
+)
+"""
+
+HUE = """
+import gymnasium
+from vlmq.api import action_space, observation_space
+class Hue(gymnasium.Env):
+    def __init__(self, colour, size=1, turns=5):
+        self.made = colour, size, turns
+        self.observation_space, self.action_space = observation_space(4, 4), action_space()
+"""
+
+
+def test_an_id_is_not_made_into_another(install: Install) -> None:
+    install("hue", COLOURS, hue_env=HUE)
+    assert error_of("hue/Red-v0", colour="blue") == (
+        "'hue/Red-v0' stands for colour='red'; for colour='blue' name 'hue/Blue-v0' instead."
+    )
+    assert error_of("hue/RedBig-v0", colour="blue", turns=3).endswith("name 'hue/BlueBig-v0' instead.")
+    with pytest.raises(PluginError, match="name 'hue/Blue-v0' instead"):
+        registry.check_arguments(registry.find_spec("hue/Red-v0"), {"colour": "blue"})
+
+
+@pytest.mark.parametrize(
+    ("env_id", "given", "made"),
+    [
+        ("hue/Red-v0", {"turns": 3}, ("red", 1, 3)),
+        ("hue/Red-v0", {"colour": "red"}, ("red", 1, 5)),
+        ("hue/Red-v0", {"colour": "green"}, ("green", 1, 5)),
+        ("hue/RedBig-v0", {"size": 4}, ("red", 4, 5)),
+    ],
+    ids=["what no id gives", "what the id itself gives", "what is no other id's", "a size between"],
+)
+def test_other_arguments_of_an_id_may_be_changed(
+    install: Install, env_id: str, given: dict[str, object], made: tuple[object, ...]
+) -> None:
+    install("hue", COLOURS, hue_env=HUE)
+    assert registry.make(env_id, **given).unwrapped.made == made  # type: ignore[attr-defined]
+
+
 def test_an_environment_that_cannot_be_built_says_why(install: Install) -> None:
     install("good", GOOD, good_env=GOOD_ENV)
     assert error_of("good/Broken-v0") == (

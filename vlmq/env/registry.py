@@ -162,11 +162,13 @@ def build(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def check_arguments(spec: EnvSpec, kwargs: Mapping[str, Any]) -> None:
-    """Compare the names of keyword arguments with those that the constructor takes; nothing is made.
+    """Compare keyword arguments with those that the constructor takes, and with other ids; nothing is made.
 
     Raises:
-        PluginError: there is no argument of such a name, one is missing, or the module does not import.
+        PluginError: there is no argument of such a name, one is missing, one makes of this id what another id of the
+            plugin stands for, or the module does not import.
     """
+    _refuse_another_id(spec, kwargs)
     try:
         signature = inspect.signature(_creator(spec))
     except (TypeError, ValueError):  # a class written in C has none: then the constructor itself must speak
@@ -184,6 +186,27 @@ def check_arguments(spec: EnvSpec, kwargs: Mapping[str, Any]) -> None:
         required = name in names and parameter.default is parameter.empty
         if required and name not in kwargs and name not in spec.kwargs:
             raise PluginError(f"'{spec.id}' needs the argument '{name}'; its arguments are: {takes}.")
+
+
+def _refuse_another_id(spec: EnvSpec, kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments that belong to another id: what is played with them would be recorded under the wrong one."""
+    changed = {name: kwargs[name] for name, own in spec.kwargs.items() if kwargs.get(name, own) != own}
+    points = _installed().get(spec.id.partition("/")[0]) if changed else None
+    if points is None:
+        return
+    others = [
+        other
+        for other in _load(points[0].name, points).specs
+        if other.entry_point == spec.entry_point and other.id != spec.id
+    ]
+    for name, value in changed.items():
+        named = [other for other in others if name in other.kwargs and other.kwargs[name] == value]
+        if named:
+            wanted = {**spec.kwargs, **kwargs}.items()
+            best = max(named, key=lambda other: sum(other.kwargs.get(key) == one for key, one in wanted))
+            raise PluginError(
+                f"'{spec.id}' stands for {name}={spec.kwargs[name]!r}; for {name}={value!r} name '{best.id}' instead."
+            )
 
 
 def one_line(error: BaseException) -> str:
