@@ -33,7 +33,9 @@ def test_every_fault_is_listed_with_its_mend(
 ) -> None:
     install("elm", "raise OSError('no bark')\n")
     install(
-        "web", "SPECS = ()\ndef unavailable():\n    return 'there is no browser: apt-get install chromium.'\n"
+        "web",
+        "from gymnasium.envs.registration import EnvSpec\nSPECS = (EnvSpec('web/A-v0', 'm:A'),)\n"
+        "def unavailable():\n    return 'there is no browser: apt-get install chromium.'\n",
     )
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=5e8))
     installed = doctor.version

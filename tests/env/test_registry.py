@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -108,6 +110,9 @@ def test_the_catalogue_lists_what_is_installed(install: Install) -> None:
     [
         ("import no_such_thing", "does not import: ModuleNotFoundError: No module named 'no_such_thing'"),
         ("import sys; sys.exit('bye')", "does not import: SystemExit: bye"),
+        ("import asyncio; raise asyncio.CancelledError('c')", "does not import: CancelledError: c"),
+        ("raise KeyboardInterrupt", "does not import: KeyboardInterrupt"),
+        ("SPECS = ()", "offers no environment: bad_specs:SPECS is empty; list an EnvSpec for each."),
         ("", "does not import: AttributeError: "),
         ("def SPECS(:", "does not import: SyntaxError: "),
         (
@@ -138,6 +143,26 @@ def test_a_broken_plugin_is_set_aside_with_its_reason(install: Install, source: 
     assert registry.make("good/NumberLine-v0", start=0) is not None
 
 
+def test_an_entry_point_that_names_no_module_is_set_aside(install: Install, tmp_path: Path) -> None:
+    install("good", GOOD, good_env=GOOD_ENV)
+    install("bad", GOOD)
+    points = tmp_path / "vlmq_env_bad-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[vlmq.envs]\nbad = bad_specs SPECS\n")
+    catalogue = registry.discover()
+    assert catalogue.quarantined["bad"] == (
+        "(vlmq-env-bad 1.0) has the entry point 'bad_specs SPECS': give 'module:SPECS'."
+    )
+    assert "good/NumberLine-v0" in catalogue.specs
+
+
+def test_ctrl_c_during_an_import_is_no_fault_of_the_plugin(install: Install) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    install("slow", "import signal; signal.raise_signal(signal.SIGINT)")
+    with pytest.raises(KeyboardInterrupt):
+        registry.discover()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_two_distributions_with_one_namespace_are_both_named(install: Install) -> None:
     install("twin", GOOD.replace("good/", "twin/"))
     install("twin", GOOD.replace("good/", "twin/"), distribution="vlmq-env-impostor")
@@ -150,7 +175,8 @@ def test_a_spec_module_that_imports_torch_is_warned_about(
 ) -> None:
     # a module of that name stands in for the real one, which this process may have loaded already
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    install("heavy", "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\nSPECS = ()")
+    loads = "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\n"
+    install("heavy", loads + GOOD.replace("good/", "heavy/"))
     plugin = next(plugin for plugin in registry.discover().plugins if plugin.name == "heavy")
     sys.modules.pop("torch", None)
     assert plugin.warnings == ("importing heavy_specs imports torch: keep it out of the spec module.",)
@@ -279,6 +305,10 @@ def test_an_environment_that_cannot_be_built_says_why(install: Install) -> None:
         "'good/Broken-v0' cannot be built with no arguments: RuntimeError: no browser found"
     )
     assert "good_env:missing gives AttributeError" in error_of("good/Points-v0")
+    install("dots", GOOD.replace("good/", "dots/").replace(":", "."))
+    assert error_of("dots/Broken-v0") == (
+        "'dots/Broken-v0' cannot be built: its entry_point is 'good_env.Broken'; write 'module:Class'."
+    )
     with pytest.raises(Exception, match="^mine$") as caught:
         registry.make("good/Broken-v0", mine=True)
     assert type(caught.value).__name__ == "ContractError", "an error of ours keeps its class"
@@ -346,6 +376,7 @@ def test_only_the_import_itself_is_listened_to(install: Install) -> None:
         ("return ''", None, None),
         ("return 'No loom here:\\n  apt-get install loom.'", "No loom here: apt-get install loom.", None),
         ("raise OSError('no path')", None, "raises OSError: no path: it must return a sentence or None."),
+        ("raise SystemExit(3)", None, "raises SystemExit: 3: it must return a sentence or None."),
         ("return 3", None, "returns int: it must return a sentence or None."),
     ],
 )

@@ -13,11 +13,14 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import gymnasium
@@ -226,24 +229,29 @@ def _load(name: str, points: list[EntryPoint]) -> Plugin:
     """Import one plugin's spec module and judge it. Every fault becomes the plugin's reason."""
     owners = sorted({f"{point.dist.name} {point.dist.version}" for point in points if point.dist is not None})
     point = points[0]
-    found = Plugin(name, " and ".join(owners), point.module)
+    found = Plugin(name, " and ".join(owners), point.value.partition(":")[0].strip())
     if not _may_load(name):
         setting = f"{RESTRICT}={os.environ[RESTRICT]}"
         return _quarantine(found, f"is kept from loading by {setting}: add '{name}' to it.")
     if len(points) > 1:
         return _quarantine(found, f"is claimed by {found.distribution}: uninstall one of them.")
     try:
-        module, trace = watched_import(point.module)
-        if trace.network:
-            said = f"opens a connection while it is imported: {', '.join(trace.network)}"
-            return _quarantine(found, f"({found.distribution}) {said}; move that into the environment.")
-        reason = _wrong_version(module)
-        if reason is not None:
-            return _quarantine(found, reason)
-        value = reduce(getattr, point.attr.split("."), module) if point.attr else module
-    # an import can also end the process; one plugin may not do that to the others
-    except (Exception, SystemExit) as error:
-        return _quarantine(found, f"({found.distribution}) does not import: {one_line(error)}")
+        attribute = point.attr
+    except AttributeError:  # the standard library's answer to what it cannot read
+        said = f"has the entry point '{point.value}': give 'module:SPECS'."
+        return _quarantine(found, f"({found.distribution}) {said}")
+    try:
+        with _contained():
+            module, trace = watched_import(point.module)
+            if trace.network:
+                said = f"opens a connection while it is imported: {', '.join(trace.network)}"
+                return _quarantine(found, f"({found.distribution}) {said}; move that into the environment.")
+            reason = _wrong_version(module)
+            if reason is not None:
+                return _quarantine(found, reason)
+            value = reduce(getattr, attribute.split("."), module) if attribute else module
+    except _Broke as broke:
+        return _quarantine(found, f"({found.distribution}) does not import: {broke}")
     reason = _wrong_specs(name, point.value, value)
     if reason is not None:
         return _quarantine(found, reason)
@@ -268,16 +276,49 @@ def _unavailable(module: ModuleType) -> tuple[str | None, str | None]:
     if ask is None:
         return None, None
     try:
-        said = ask()
-    except Exception as error:
-        return (
-            None,
-            f"{module.__name__}.unavailable() raises {one_line(error)}: it must return a sentence or None.",
-        )
+        with _contained():
+            said = ask()
+    except _Broke as broke:
+        return None, f"{module.__name__}.unavailable() raises {broke}: it must return a sentence or None."
     if said is None or isinstance(said, str):
         return (" ".join(said.split()) or None) if said else None, None
     kind = type(said).__name__
     return None, f"{module.__name__}.unavailable() returns {kind}: it must return a sentence or None."
+
+
+class _Broke(Exception):
+    """What a plugin's code raised, in one line."""
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Keep whatever a plugin's code raises from the other plugins: it becomes `_Broke`.
+
+    What a signal from outside raises, Ctrl-C above all, is not the plugin's and passes.
+    """
+    heard: list[int] = []
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], Any]] = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that signals interrupt
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        handlers[signal.Signals(number)](number, frame)
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield
+    except BaseException as error:
+        if heard:
+            raise
+        raise _Broke(one_line(error)) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _may_load(name: str) -> bool:
@@ -305,6 +346,8 @@ def _wrong_version(module: ModuleType) -> str | None:
 def _wrong_specs(name: str, path: str, value: object) -> str | None:
     if not isinstance(value, tuple):
         return f"offers {path}, which is a {type(value).__name__}: it must be a tuple of gymnasium EnvSpec."
+    if not value:
+        return f"offers no environment: {path} is empty; list an EnvSpec for each."
     seen: set[str] = set()
     for spec in value:
         if not isinstance(spec, EnvSpec):
@@ -323,6 +366,10 @@ def _creator(spec: EnvSpec) -> Callable[..., Any]:
     """The environment's class or factory; this imports its module."""
     if callable(spec.entry_point):
         return spec.entry_point
+    if ":" not in str(spec.entry_point):
+        raise PluginError(
+            f"'{spec.id}' cannot be built: its entry_point is '{spec.entry_point}'; write 'module:Class'."
+        )
     try:
         creator: Callable[..., Any] = load_env_creator(str(spec.entry_point))
     except Exception as error:
