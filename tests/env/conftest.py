@@ -38,12 +38,18 @@ class Trouble(gymnasium.Env):
             os.kill(os.getpid(), signal.SIGKILL)
         if seed == 666:
             raise RuntimeError("no such seed")
+        if seed == 667:
+            sys.exit(0)
+        if seed == 668:
+            return self._obs()
         return self._obs(), {"action_ok": True, "legal_actions": ("go", "win")}
     def step(self, action):
         self.turns += 1
         verb, _, argument = action.partition(" ")
         if verb == "raise":
             raise ValueError("wheel came off")
+        if verb == "exit":
+            sys.exit(0)
         if verb == "hang":
             time.sleep(1000)
         if verb == "sleep":

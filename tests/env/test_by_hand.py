@@ -41,6 +41,7 @@ def test_it_plays_as_the_environment_does() -> None:
         ("long", "env 'trouble/Do-v0': text is 300 bytes; its space allows 200."),
         ("nan", "env 'trouble/Do-v0': reward is nan; expected a finite number."),
         ("silent", "env 'trouble/Do-v0': info['action_ok'] is missing;"),
+        ("exit", "env 'trouble/Do-v0' broke in step(): SystemExit: 0 (trouble_env.py:"),
     ],
 )
 def test_what_breaks_in_a_turn_is_named(trouble: str, action: str, said: str) -> None:
@@ -50,6 +51,11 @@ def test_what_breaks_in_a_turn_is_named(trouble: str, action: str, said: str) ->
             env.step(action)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+def test_a_beginning_that_asks_to_end_the_process_is_named(trouble: str) -> None:
+    with ByHand(trouble, {}) as env, pytest.raises(PluginError, match=r"broke in reset\(\): SystemExit: 0"):
+        env.reset(667)
 
 
 def test_a_fault_says_how_to_learn_more(trouble: str) -> None:

@@ -119,6 +119,16 @@ def test_a_reset_that_always_fails_is_a_failure_with_a_blank_observation(pool: P
     assert pool.reset({0: 1})[0].failure is None
 
 
+def test_an_environment_that_asks_to_end_the_process_has_broken(pool: Pool) -> None:
+    pool.reset({0: 1})
+    step = pool.step({0: "exit"})[0]
+    assert step.failure is not None
+    assert step.failure.startswith("SystemExit: 0 (trouble_env.py:")
+    step = pool.reset({0: 667})[0]
+    assert step.failure is not None
+    assert step.failure.startswith("SystemExit: 0 (trouble_env.py:")
+
+
 def test_a_killed_worker_is_replaced_and_the_others_go_on(trouble: str) -> None:
     with make_pool(trouble, 2) as pool:  # workers: as its metadata asks
         first = pool.reset({0: 1, 1: 2})

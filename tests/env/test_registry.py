@@ -42,7 +42,9 @@ class Line(gymnasium.Env):
 
 class Broken(gymnasium.Env):
     metadata = {"render_modes": []}
-    def __init__(self, mine=False):
+    def __init__(self, mine=False, quits=False):
+        if quits:
+            raise SystemExit(0)
         raise ContractError("mine") if mine else RuntimeError("no browser found\\nsecond line")
 """
 
@@ -303,6 +305,13 @@ def test_an_environment_that_cannot_be_built_says_why(install: Install) -> None:
     install("good", GOOD, good_env=GOOD_ENV)
     assert error_of("good/Broken-v0") == (
         "'good/Broken-v0' cannot be built with no arguments: RuntimeError: no browser found"
+    )
+    assert error_of("good/Broken-v0", quits=True) == (
+        "'good/Broken-v0' cannot be built with quits=True: SystemExit: 0"
+    )
+    install("gone", GOOD.replace("good", "gone"), gone_env="raise SystemExit(0)")
+    assert (
+        error_of("gone/Broken-v0") == "'gone/Broken-v0' cannot be built: gone_env:Broken gives SystemExit: 0"
     )
     assert "good_env:missing gives AttributeError" in error_of("good/Points-v0")
     install("dots", GOOD.replace("good/", "dots/").replace(":", "."))

@@ -119,7 +119,7 @@ class ByHand:
             return ask()
         except UserError:
             raise
-        except Exception as error:
+        except registry.FAULTS as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
             raise PluginError(

@@ -35,6 +35,9 @@ from vlmq.env import address
 RESTRICT = "VLMQ_PLUGINS"
 """Environment variable: `auto` (the default), `none`, or the comma-separated names that may load."""
 
+FAULTS = (Exception, SystemExit)
+"""What a plugin's code may raise: it can also ask to end the process, which is not its own."""
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -157,7 +160,7 @@ def build(spec: EnvSpec, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(spec, disable_env_checker=True, **kwargs)
     except UserError:
         raise
-    except Exception as error:
+    except FAULTS as error:
         # gymnasium repeats the whole call in a TypeError; its cause is what the constructor said
         said = error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
         given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items()) or "no arguments"
@@ -372,7 +375,7 @@ def _creator(spec: EnvSpec) -> Callable[..., Any]:
         )
     try:
         creator: Callable[..., Any] = load_env_creator(str(spec.entry_point))
-    except Exception as error:
+    except FAULTS as error:
         said = one_line(error)
         raise PluginError(f"'{spec.id}' cannot be built: {spec.entry_point} gives {said}") from error
     return creator

@@ -19,6 +19,7 @@ from vlmq.api.contract import (
     check_reward,
     check_spaces,
 )
+from vlmq.env.registry import FAULTS
 from vlmq.env.wrappers import BlankImage
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,9 @@ def failed(observation: Observation, reason: str) -> Step:
 class Slot:
     """One environment in this process.
 
-    A `UserError` passes through. Any other exception of the environment ends the episode with its reason, and
-    the next reset runs on a fresh environment; a reset that fails is tried once more on a fresh one.
+    A `UserError` passes through. Any other exception of the environment, one that asks to end the process among
+    them, ends the episode with its reason, and the next reset runs on a fresh environment; a reset that fails is
+    tried once more on a fresh one.
 
     Args:
         env_id: for messages.
@@ -102,7 +104,7 @@ class Slot:
             return self._judge(raw, reward, bool(terminated), bool(truncated), info)
         except UserError:
             raise
-        except Exception as error:
+        except FAULTS as error:
             return self._fail(error)
 
     def close(self) -> None:
@@ -111,7 +113,7 @@ class Slot:
         try:
             if env is not None:
                 env.close()
-        except Exception:
+        except FAULTS:
             log.warning("env '%s': close failed", self.env_id, exc_info=True)
 
     def _open(self) -> Shape:
@@ -134,7 +136,7 @@ class Slot:
             if self._env is None:
                 self._open()
         # it could be built before: that it cannot be now is the machine's fault, not the user's
-        except Exception as error:
+        except FAULTS as error:
             return self._fail(error)
         assert self._env is not None
         try:
@@ -142,7 +144,7 @@ class Slot:
             return self._judge(raw, 0.0, False, False, info)
         except UserError:
             raise
-        except Exception as error:
+        except FAULTS as error:
             return self._fail(error)
 
     def _judge(self, raw: Any, reward: Any, terminated: bool, truncated: bool, info: Any) -> Step:
@@ -157,14 +159,14 @@ class Slot:
             observation, number, terminated, truncated, action_ok, success, legal, expert, None, played
         )
 
-    def _fail(self, error: Exception) -> Step:
+    def _fail(self, error: BaseException) -> Step:
         reason = _reason(error)
         log.warning("env '%s' broke, its episode is lost: %s", self.env_id, reason, exc_info=error)
         self.close()
         return failed(self._last or self.shape.blank(), reason)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """One line: what was raised, and where."""
     said = " ".join(str(error).split()) or "no message"
     frames = traceback.extract_tb(error.__traceback__)
