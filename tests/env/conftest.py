@@ -72,6 +72,10 @@ class Trouble(gymnasium.Env):
         info = {"action_ok": verb != "bad", "legal_actions": ("go", "win"), "success": verb == "win"}
         if verb == "silent":
             del info["action_ok"]
+        if verb == "numbers":
+            info["legal_actions"] = (1, 2)
+        if verb == "four":
+            return obs, reward, False, info
         return obs, reward, verb == "win", verb == "cut", info
     def expert_action(self):
         return "win"

@@ -37,6 +37,11 @@ def test_it_plays_as_the_environment_does() -> None:
     ("action", "said"),
     [
         ("raise", "env 'trouble/Do-v0' broke in step(): ValueError: wheel came off (trouble_env.py:"),
+        (
+            "four",
+            "env 'trouble/Do-v0': step() returns 4 values; expected 5: observation, reward, terminated,",
+        ),
+        ("numbers", "env 'trouble/Do-v0': info['legal_actions'] holds 1; expected actions to be str."),
         ("float", "env 'trouble/Do-v0': image is float64 (8, 8, 3); expected uint8 (8, 8, 3)."),
         ("long", "env 'trouble/Do-v0': text is 300 bytes; its space allows 200."),
         ("nan", "env 'trouble/Do-v0': reward is nan; expected a finite number."),
@@ -94,6 +99,12 @@ def test_the_first_fault_is_the_one_that_is_told(install: object) -> None:
         env.reset(0)
     with pytest.raises(PluginError, match="broke in close.*stuck"), ByHand("faulty/A-v0", {}):
         pass
+
+
+def test_a_beginning_without_its_info_is_named(trouble: str) -> None:
+    said = r"reset\(\) returns dict; expected 2: observation, info\."
+    with ByHand(trouble, {}) as env, pytest.raises(ContractError, match=said):
+        env.reset(668)
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"vlmq": None}, {"vlmq": "yes"}, ["vlmq"]])

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,8 @@ def test_a_broken_contract_is_raised_with_the_same_sentence(pool: Pool) -> None:
         "long": "text is 300 bytes; its space allows 200.",
         "nan": "reward is nan; expected a finite number.",
         "silent": "info['action_ok'] is missing; expected bool at every reset and step.",
+        "numbers": "info['legal_actions'] holds 1; expected actions to be str.",
+        "four": "step() returns 4 values; expected 5: observation, reward, terminated, truncated, info.",
     }
     for action, said in sentences.items():
         pool.reset({0: 1, 1: 2})
@@ -188,6 +190,14 @@ def test_every_answer_is_taken_in_before_an_error_is_raised(trouble: str) -> Non
 def test_a_wrong_argument_is_named(trouble: str, workers: bool) -> None:
     with pytest.raises(PluginError, match="'trouble/Do-v0' has no argument 'sise'; did you mean 'size'"):
         make_pool(trouble, 2, env_args={"sise": 3}, workers=workers)
+
+
+def test_metadata_of_another_shape_ask_for_no_workers(trouble: str, install: Callable[..., None]) -> None:
+    specs = "from gymnasium.envs.registration import EnvSpec\nSPECS = (EnvSpec('odd/Do-v0', 'odd_env:Odd'),)"
+    odd = "from trouble_env import Trouble\nclass Odd(Trouble):\n    metadata = {'render_modes': [], 'vlmq': 'yes'}\n"
+    install("odd", specs, odd_env=odd)
+    with make_pool("odd/Do-v0", 1) as pool:
+        assert not pool.concurrent
 
 
 def test_a_pool_of_nothing_is_refused() -> None:

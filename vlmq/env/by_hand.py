@@ -17,6 +17,7 @@ import gymnasium
 from vlmq.api import Observation, PluginError, UserError, expert_action
 from vlmq.api.contract import Shape, check_info, check_observation, check_reward, check_spaces
 from vlmq.env import registry
+from vlmq.env.slot import check_texts, parts
 
 T = TypeVar("T")
 
@@ -77,12 +78,16 @@ class ByHand:
 
     def reset(self, seed: int) -> Moment:
         """Begin the episode of this seed."""
-        raw, info = self._ask("reset", lambda: self._env.reset(seed=seed))
-        return self._judge(raw, 0.0, False, False, info)
+
+        def begin() -> Moment:
+            raw, info = parts(self.env_id, "reset", self._env.reset(seed=seed))
+            return self._judge(raw, 0.0, False, False, info)
+
+        return self._ask("reset", begin)
 
     def step(self, action: str) -> Moment:
         """Take one action."""
-        return self._judge(*self._ask("step", lambda: self._env.step(action)))
+        return self._ask("step", lambda: self._judge(*parts(self.env_id, "step", self._env.step(action))))
 
     def hint(self) -> str | None:
         """What its expert would do now; None where it has none, or none knows."""
@@ -111,6 +116,7 @@ class ByHand:
         assert isinstance(space, gymnasium.spaces.Dict)
         observation = check_observation(self.env_id, raw, space)
         action_ok, success, legal = check_info(self.env_id, info, any(over))
+        check_texts(self.env_id, "info['legal_actions'] holds", legal or ())
         said = " ".join(str(info.get("error") or "").split())
         return Moment(observation, check_reward(self.env_id, reward), *over, action_ok, success, legal, said)
 

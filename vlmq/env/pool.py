@@ -22,6 +22,7 @@ from vlmq.api import Observation, PluginError, UserError
 from vlmq.api.contract import Shape
 from vlmq.env import registry
 from vlmq.env.address import address_of, is_remote
+from vlmq.env.by_hand import declared_in
 from vlmq.env.remote import LOOK_S, RemoteWorker
 from vlmq.env.slot import Slot, Step, failed
 from vlmq.env.worker import CLOSE_TIMEOUT_S, Worker, WorkerDied
@@ -168,7 +169,7 @@ def make_pool(
         )
         return _WorkerPool(env_id, num_envs, make, timeout_s)
     if workers is None:
-        workers = bool(dict(registry.metadata_of(env_id).get("vlmq") or {}).get("workers", False))
+        workers = bool(declared_in(registry.metadata_of(env_id)).get("workers", False))
     spec, args = registry.find_spec(env_id), dict(env_args or {})
     if not workers:
         build = partial(registry.build, spec, args)

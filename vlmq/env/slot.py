@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 
-from vlmq.api import Observation, SupportsExpert, UserError
+from vlmq.api import ContractError, Observation, SupportsExpert, UserError
 from vlmq.api.contract import (
     Shape,
     check_info,
@@ -100,7 +100,7 @@ class Slot:
         """Take one action."""
         assert self._env is not None, "a slot that failed is reset before it is stepped"
         try:
-            raw, reward, terminated, truncated, info = self._env.step(action)
+            raw, reward, terminated, truncated, info = parts(self.env_id, "step", self._env.step(action))
             return self._judge(raw, reward, bool(terminated), bool(truncated), info)
         except UserError:
             raise
@@ -140,7 +140,7 @@ class Slot:
             return self._fail(error)
         assert self._env is not None
         try:
-            raw, info = self._env.reset(seed=seed)
+            raw, info = parts(self.env_id, "reset", self._env.reset(seed=seed))
             return self._judge(raw, 0.0, False, False, info)
         except UserError:
             raise
@@ -151,9 +151,11 @@ class Slot:
         ended = terminated or truncated
         observation = check_observation(self.env_id, raw, self._space)
         action_ok, success, legal = check_info(self.env_id, info, ended)
+        check_texts(self.env_id, "info['legal_actions'] holds", legal or ())
         number = check_reward(self.env_id, reward)
         played = check_played(self.env_id, info)
         expert = None if ended or self._expert is None else self._expert.expert_action()
+        check_texts(self.env_id, "expert_action() gives", () if expert is None else (expert,))
         self._last = observation
         return Step(
             observation, number, terminated, truncated, action_ok, success, legal, expert, None, played
@@ -164,6 +166,38 @@ class Slot:
         log.warning("env '%s' broke, its episode is lost: %s", self.env_id, reason, exc_info=error)
         self.close()
         return failed(self._last or self.shape.blank(), reason)
+
+
+_PARTS = {
+    "reset": ("observation", "info"),
+    "step": ("observation", "reward", "terminated", "truncated", "info"),
+}
+
+
+def parts(env_id: str, method: str, given: Any) -> tuple[Any, ...]:
+    """What `reset` or `step` has returned, as many values as gymnasium demands.
+
+    Raises:
+        ContractError: they are more or fewer.
+    """
+    names = _PARTS[method]
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        got = f"{len(given)} values" if isinstance(given, (tuple, list)) else type(given).__name__
+        raise ContractError(
+            f"env '{env_id}': {method}() returns {got}; expected {len(names)}: {', '.join(names)}."
+        )
+    return tuple(given)
+
+
+def check_texts(env_id: str, what: str, actions: Iterable[object]) -> None:
+    """See to it that actions are texts.
+
+    Raises:
+        ContractError: one is not; `what` begins the sentence.
+    """
+    for action in actions:
+        if not isinstance(action, str):
+            raise ContractError(f"env '{env_id}': {what} {action!r}; expected actions to be str.")
 
 
 def _reason(error: BaseException) -> str:
