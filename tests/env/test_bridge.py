@@ -15,7 +15,7 @@ from tensordict import TensorDict
 from torchrl.envs.utils import check_env_specs
 
 from vlmq import keys
-from vlmq.api import ContractError, Episode
+from vlmq.api import ContractError, Episode, PluginError
 from vlmq.env.bridge import PoolEnv
 from vlmq.env.pool import make_pool
 from vlmq.model.backbone import Backbone
@@ -176,6 +176,35 @@ def test_one_that_keeps_breaking_is_given_up_and_counted_and_others_are_unaffect
     assert "wheel came off" in discarded[0][1]
     whole, _ = _play(trouble, tiny_encoder, Says(tiny_encoder, lambda e, t: ("go", "win")[t]), [0, 1, 3, 4])
     assert [_facts(episode) for episode in episodes] == [_facts(episode) for episode in whole]
+
+
+def test_an_environment_that_breaks_in_every_episode_is_soon_given_up_for_good(
+    trouble: str, tiny_encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Player(trouble, 2, tiny_encoder, max_reply=32, workers=False) as player:
+        policy = Says(tiny_encoder, lambda episode, turn: "raise")
+        with pytest.raises(PluginError) as caught:
+            list(player.play(policy, range(100), episode_seed(1, "test"), source="test"))
+        assert 8 <= len(player.discarded) < 12
+    said = str(caught.value)
+    assert said.startswith(
+        "no episode of 'trouble/Do-v0' could be played to the end: ValueError: wheel came off (trouble_env.py:"
+    )
+    assert said.endswith("); `vlmq check trouble/Do-v0` tells more.")
+    (told,) = caplog.records
+    assert told.getMessage().startswith("env 'trouble/Do-v0' broke: ValueError: wheel came off (")
+    assert told.exc_info is None
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["known to work", "works once"])
+def test_one_that_works_may_break_as_often_as_it_likes(
+    trouble: str, tiny_encoder: Encoder, works: bool
+) -> None:
+    with Player(trouble, 2, tiny_encoder, max_reply=32, workers=False) as player:
+        policy = Says(tiny_encoder, lambda episode, turn: "raise" if episode or works else "win")
+        played = player.play(policy, range(12), episode_seed(1, "test"), source="test", works=works)
+        assert [episode.index for episode in played] == ([] if works else [0])
+        assert len(player.discarded) == (12 if works else 11)
 
 
 def test_it_is_played_again_where_the_fresh_environment_is(trouble: str) -> None:

@@ -16,7 +16,8 @@ Say = Callable[..., str]
 
 SPECS = """
 from gymnasium.envs.registration import EnvSpec
-SPECS = tuple(EnvSpec(id=f"wrong/{name}-v0", entry_point=f"wrong_env:{name}") for name in ("Float", "Long", "Plain"))
+NAMES = ("Float", "Long", "Plain", "Breaks")
+SPECS = tuple(EnvSpec(id=f"wrong/{name}-v0", entry_point=f"wrong_env:{name}") for name in NAMES)
 """
 
 ENVIRONMENTS = """
@@ -35,6 +36,10 @@ class Plain(gymnasium.Env):
         return self.show(), {"action_ok": True, "legal_actions": ("go",)}
     def step(self, action):
         return self.show(), 1.0, True, False, {"action_ok": True, "legal_actions": ("go",), "success": True}
+
+class Breaks(Plain):
+    def step(self, action):
+        raise SystemExit(0)
 
 class Float(Plain):
     def show(self):
@@ -126,6 +131,22 @@ def test_an_environment_that_shows_a_float_image_is_told_to_cast_it(
     assert "wrong/Float-v0" in said
     assert "float64 (64, 64, 3)" in said
     assert "uint8" in said
+
+
+@pytest.mark.parametrize("verb", ["collect", "validate"])
+def test_an_environment_that_always_breaks_ends_the_run_with_the_reason(
+    say: Say, tmp_path: Path, verb: str
+) -> None:
+    said = say(
+        "--data.env",
+        "wrong/Breaks-v0",
+        *_fresh(tmp_path),
+        "--data.evaluation.policies",
+        "[random]",
+        verb=verb,
+    )
+    assert "no episode of 'wrong/Breaks-v0' could be played to the end: SystemExit: 0 (wrong_env.py:" in said
+    assert "`vlmq check wrong/Breaks-v0` tells more." in said
 
 
 def test_an_observation_longer_than_its_capacity_is_measured(say: Say, tmp_path: Path) -> None:

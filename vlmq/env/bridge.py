@@ -12,6 +12,7 @@ takes part again in the step after its answer. While some environments work, the
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +27,10 @@ from torchrl.envs import EnvBase
 
 from vlmq import counter, keys
 from vlmq.api import ContractError
+from vlmq.env import failures
 from vlmq.env.pool import Pool, Step
+
+log = logging.getLogger(__name__)
 
 _RANDOM_ACTION = counter.purpose("random action")
 
@@ -63,6 +67,7 @@ class PoolEnv(EnvBase):
         self.discarded: list[int] = []
         self.reasons: list[str] = []
         self.played: dict[int, str] = {}
+        self._told: set[str] = set()
         self._max_reply = max_reply
         self._retries = retries
         self._attempts: dict[int, int] = {}
@@ -177,6 +182,9 @@ class PoolEnv(EnvBase):
     def _fail(self, slot: int, reason: str) -> None:
         episode = int(self._episode[slot])
         self._failed[slot] = True
+        if (kind := failures.kind(reason)) not in self._told:
+            self._told.add(kind)
+            log.warning("env '%s' broke: %s", self.pool.env_id, reason)
         self._attempts[episode] = self._attempts.get(episode, 0) + 1
         if self._attempts[episode] <= self._retries:
             self._again[slot] = episode

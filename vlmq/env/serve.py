@@ -249,6 +249,8 @@ def _play(link: wire.Link, slot: Slot, most: int, timeout_s: float) -> None:
             continue
         finally:
             _time_limit(0)
+        if step.failure is not None:
+            log.warning("env '%s' broke, its episode is lost: %s", slot.env_id, step.failure)
         playing = not step.ended
         image = step.observation.image
         top, end, png = 0, 0, b""

@@ -113,8 +113,9 @@ class Slot:
         try:
             if env is not None:
                 env.close()
-        except FAULTS:
-            log.warning("env '%s': close failed", self.env_id, exc_info=True)
+        except FAULTS as error:
+            log.warning("env '%s': close failed: %s", self.env_id, _reason(error))
+            log.debug("env '%s': close failed", self.env_id, exc_info=error)
 
     def _open(self) -> Shape:
         env = self._build()
@@ -162,10 +163,10 @@ class Slot:
         )
 
     def _fail(self, error: BaseException) -> Step:
-        reason = _reason(error)
-        log.warning("env '%s' broke, its episode is lost: %s", self.env_id, reason, exc_info=error)
+        # where, and on the way to what, is for those who look for the fault; the reason is the caller's to tell
+        log.debug("env '%s' broke", self.env_id, exc_info=error)
         self.close()
-        return failed(self._last or self.shape.blank(), reason)
+        return failed(self._last or self.shape.blank(), _reason(error))
 
 
 _PARTS = {

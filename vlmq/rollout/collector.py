@@ -14,17 +14,21 @@ from torchrl.collectors import Collector
 
 from vlmq import counter
 from vlmq.api import Episode
+from vlmq.env import failures
 from vlmq.env.address import local_id
 from vlmq.env.bridge import PoolEnv
 from vlmq.env.pool import make_pool
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
+from vlmq.rollout import sync
 from vlmq.rollout.actor import Actor
 from vlmq.rollout.assemble import Assembler
 from vlmq.rollout.policies import Context, Policy, Reply
 
 _STEPS = 4
 """Turns of each environment that the collector hands over at once; what it does for each hand-over, it does rarely."""
+_PATIENCE = 8
+"""Episodes given up, or two for each environment if that is more, before one that never came to an end is hopeless."""
 
 
 class Player:
@@ -44,6 +48,10 @@ class Player:
             digits of their log-probabilities.
         blank_images: replace every picture by a blank one.
         anyone: whether the flag is set on any process; keeps sharded ranks in step.
+
+    Attributes:
+        address: the id as given.
+        works: whether the environment is known to play episodes to their end.
     """
 
     def __init__(
@@ -70,7 +78,7 @@ class Player:
             expert=True,
             blank_images=blank_images,
         )
-        self.env_id = local_id(env_id)
+        self.address, self.env_id = env_id, local_id(env_id)
         self.env_args = json.dumps(env_args or {}, sort_keys=True)
         has_image = pool.image_shape is not None
         self.asynchronous = pool.concurrent if asynchronous is None else asynchronous
@@ -103,6 +111,8 @@ class Player:
         )
         self._frames: Iterator[Any] | None = None
         self._anyone = anyone
+        self._patience = max(_PATIENCE, 2 * num_envs)
+        self.works = False
 
     def play(
         self,
@@ -112,6 +122,7 @@ class Player:
         *,
         source: str,
         policy_version: int = -1,
+        works: bool = False,
     ) -> Iterator[Episode]:
         """Play the named episodes to their end and yield them as they finish.
 
@@ -121,7 +132,13 @@ class Player:
             seed_of: the seed of an index.
             source: name of the policy, stored with the episode.
             policy_version: updates made so far.
+            works: that the environment is known to.
+
+        Raises:
+            PluginError: not one episode was played to its end, here or on another process, before so many were given
+                up that none will be.
         """
+        self.works |= works
         self._actor.policy = policy
         self._seed_of = seed_of
         self._env.enqueue(episodes)
@@ -133,7 +150,10 @@ class Player:
             if self._frames is None:
                 self._frames = iter(self._collector)
             for episode in self._assembler.add(next(self._frames), seed_of, **about):
+                self.works = True
                 yield replace(episode, env_id=self._env.played.pop(episode.index, self.env_id))
+            if self._anyone(not self.works and len(self._env.discarded) >= self._patience):
+                raise failures.unplayable(self.address, sync.everyone(self.discarded))
 
     @property
     def discarded(self) -> list[tuple[int, str]]:

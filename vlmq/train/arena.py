@@ -11,9 +11,15 @@ from tqdm.auto import tqdm
 
 from vlmq.api import Episode
 from vlmq.data.store import EpisodeStore
+from vlmq.env import failures
 from vlmq.rollout import sync
 from vlmq.rollout.collector import Player
 from vlmq.rollout.policies import Policy
+
+_TOO_MANY = 9
+"""Episodes given up for each that was played: with so many, a dataset is not worth learning from."""
+_MOST_NAMED = 5
+"""Of the episodes that one reason cost, where they are listed."""
 
 
 class Arena:
@@ -53,13 +59,26 @@ class Arena:
             env_args: added to the environments' arguments.
             blank_images: replace every picture by a blank one.
             title: of the progress bar; None for none.
+
+        Raises:
+            PluginError: the environment broke in every episode.
         """
         player = self._player(env_args or {}, blank_images)
+        before = len(player.discarded)
+        # of a set that does not begin with its first episodes, others have been played
+        works = list(indices) != list(range(len(indices)))
+        about = {"source": "evaluation", "works": works}
         quiet = title is None or sync.rank() != 0 or len(indices) < 64
+        done = 0
         with tqdm(total=len(indices), desc=title, unit="episode", disable=quiet or None, leave=False) as bar:
-            for part in self._played(player, policy, list(indices), seed_of, {"source": "evaluation"}):
+            for part in self._played(player, policy, list(indices), seed_of, about):
+                done += len(part)
                 bar.update(len(part))
                 yield part
+        lost = sync.everyone(player.discarded[before:])
+        if lost and not (done or works):
+            raise failures.unplayable(player.address, lost)
+        settle_lost(player.discarded[before:])
 
     def play_into(
         self, folder: Path, policy: Policy, indices: list[int], seed_of: Callable[[int], int], *, title: str,
@@ -74,12 +93,19 @@ class Arena:
             seed_of: the seed of an index.
             title: of the progress bar.
             about: `source` and `policy_version`, stored with each episode.
+
+        Raises:
+            PluginError: the environment broke in every episode of the store, or in nearly every one.
         """
         player = self._player({}, False)
         before = len(player.discarded)
+        about["works"] = player.works or len(EpisodeStore.open(folder)) > 0
         store_parts(
             folder, self._played(player, policy, indices, seed_of, about), total=len(indices), title=title
         )
+        lost = sync.everyone(player.discarded[before:])
+        if lost and len(lost) >= _TOO_MANY * (done := len(EpisodeStore.open(folder))):
+            raise failures.unplayable(player.address, lost, done)
         return settle_lost(player.discarded[before:])
 
     @property
@@ -136,11 +162,15 @@ def store_parts(folder: Path, parts: Iterable[list[Episode]], *, total: int, tit
 
 
 def settle_lost(lost: list[tuple[int, str]]) -> list[int]:
-    """Say which episodes were given up, on every process, and why; gives all their indices."""
+    """Say which episodes were given up, on every process, and why, a line for each reason; gives all their indices."""
     lost = sync.everyone(lost)
     if sync.rank() == 0:
-        for index, reason in lost:
-            tqdm.write(f"episode {index} was given up: {reason}")
+        for reason, indices in failures.grouped(lost):
+            many = "episodes were" if len(indices) > 1 else "episode was"
+            named = ", ".join(map(str, sorted(indices)[:_MOST_NAMED])) + ", ..." * (
+                len(indices) > _MOST_NAMED
+            )
+            tqdm.write(f"{len(indices)} {many} given up ({named}): {reason}")
     sync.barrier()
     return [index for index, _ in lost]
 
