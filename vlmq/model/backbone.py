@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PretrainedConfig
 from transformers.core_model_loading import revert_weight_conversion
@@ -25,6 +26,7 @@ from vlmq import ranges
 from vlmq.api import ModelError, UserError, adapter_for
 from vlmq.model import attention, quantize, rotary, vision
 from vlmq.model.quantize import Bits
+from vlmq.model.weights import pretrained
 
 VISION_NAMES = ("vision_model", "vision_tower", "visual", "vision_encoder")
 """What families call their vision towers."""
@@ -281,8 +283,8 @@ def load_backbone(
             config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
             model = AutoModelForImageTextToText.from_config(config, **options)
         else:
-            model = AutoModelForImageTextToText.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError) as error:
+            model = pretrained(name, source, **options)
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"'{name}' is a model whose code comes with it and was not run; if you have read and trust it, set "
