@@ -292,7 +292,7 @@ def lfm2_vl() -> tuple[Any, Any]:
 
 
 def _qwen(
-    processor_class: str, config_class: str, model_class: str, vision: dict[str, Any], rope: Any
+    processor_class: str, config_class: str, model_class: str, vision: dict[str, Any], rope: Any, **more: Any
 ) -> Build:
     def build() -> tuple[Any, Any]:
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -312,7 +312,7 @@ def _qwen(
         text = {
             **_LAYERS, "vocab_size": len(tokenizer), "num_key_value_heads": 2, "head_dim": WIDTH // 4,
             "rope_scaling": rope, "bos_token_id": None, "initializer_range": _SPREAD,
-            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, **more,
         }  # fmt: skip
         config = getattr(hf, config_class)(
             vision_config={
@@ -329,6 +329,14 @@ def _qwen(
 
 _SECTIONS = {"mrope_section": [WIDTH // 32, WIDTH // 32, WIDTH // 16]}
 _OUT = {"intermediate_size": 2 * WIDTH, "out_hidden_size": WIDTH}
+qwen3_5 = _qwen(
+    "Qwen3VLProcessor", "Qwen3_5Config", "Qwen3_5ForConditionalGeneration",
+    {**_OUT, "deepstack_visual_indexes": [], "num_position_embeddings": 64},
+    {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0, "mrope_interleaved": True, **_SECTIONS},
+    layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2, linear_num_value_heads=4,
+    linear_key_head_dim=WIDTH // 4, linear_value_head_dim=WIDTH // 4,
+)  # fmt: skip
+"""A hybrid, for what such families may not do."""
 FAMILIES: dict[str, Build] = {
     "idefics3": _idefics3,
     "idefics3_tiles": partial(_idefics3, tiles=True),

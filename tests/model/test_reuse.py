@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, SIDE, lfm2_vl, save
+from families import FAMILIES, SIDE, Build, lfm2_vl, qwen3_5, save
 from numpy.typing import NDArray
 
 from vlmq.api import Observation
@@ -144,9 +144,10 @@ def test_a_wrong_prefix_would_be_seen(model: tuple[Backbone, Encoder]) -> None:
     assert apart > 1e-2, "the comparison tells a wrong prefix from the right one"
 
 
-def test_lfm2_and_its_running_state_are_never_kept() -> None:
+@pytest.mark.parametrize("build", [lfm2_vl, qwen3_5], ids=["convolutions", "linear attention"])
+def test_a_running_state_is_never_kept(build: Build) -> None:
     torch.manual_seed(0)
-    processor, network = lfm2_vl()
+    processor, network = build()
     encoder, backbone = Encoder(processor), Backbone(network).eval()
     play = Play(encoder, _policy(backbone, encoder, 0.0, ENOUGH))
     play.turn(0)

@@ -6,8 +6,8 @@ what they have read stands at the right end of the cache, what is new at the rig
 mask leaves out what lies between.
 
 A family's keys and values can be kept where a token sees what stands before it and nothing else, and where every layer
-holds them token by token. Gemma 3 and PaliGemma look ahead, LFM2-VL's convolutions hold a running state, layers with a
-sliding window have let go of the beginning, and of an adapter's model nobody has shown it.
+holds them token by token. Gemma 3 and PaliGemma look ahead, convolutions and linear attention hold a running state,
+layers with a sliding window have let go of the beginning, and of an adapter's model nobody has shown it.
 """
 
 from __future__ import annotations
@@ -208,10 +208,10 @@ class Kept:
         old = {slot: self._entries.pop(slot, None) for slot in slots}
         if not slots or not self._capacity:
             return
-        layers = [(layer.keys, layer.values) for layer in read.cache.layers]
         if not all(type(layer) is DynamicLayer and layer.is_initialized for layer in read.cache.layers):
             self._capacity = 0  # a layer that does not hold every token
             return
+        layers = [(layer.keys, layer.values) for layer in read.cache.layers]
         ends = [np.cumsum([len(part.ids) for part in context]).tolist() for context in contexts]
         taken = _columns([each[-1] - 1 for each in ends], rows, read)
         size = sum(
