@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from families import save
 from PIL import Image
 from small_run import SmallRun, logged
 
 import vlmq
 from vlmq.cli import main
+from vlmq.model import attention
 
 PHASES = "[{name: warmup, updates: 4, filter: always}, {name: afsft_offline, updates: 4}]"
 
@@ -55,6 +57,24 @@ def test_imported_conversations_are_learnt_from(
     assert updates[7]["train/actor_loss"] < updates[0]["train/actor_loss"]
     assert [u for u, line in updates.items() if "critic/held_out_explained_variance" in line] == [0, 4]
     assert vlmq.load(run_dir).answer(None, "Is it bright? + or -").text
+
+
+def test_a_family_that_is_read_wrongly_is_refused_where_nothing_is_played(
+    small: SmallRun,
+    chats: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["data", "convert", str(chats), str(tmp_path / "mine"), "--rewrite", "json"]) == 0
+    source = str(save("gemma3", tmp_path / "model"))
+    monkeypatch.setattr(attention, "_AHEAD", {})  # a family that nobody has looked at yet
+    own = ("--data.dataset", str(tmp_path / "mine"), "--data.collect", "null", "--data.env", "null")
+    assert (
+        small.vlmq("fit", tmp_path / "run", *own, "--model.backbone", source, "--model.phases", PHASES) == 2
+    )
+    assert "gemma3 models read their prompts in a way that is not handled" in capfd.readouterr().err
+    assert logged(tmp_path / "run") == {}
 
 
 def test_a_phase_of_own_play_is_refused_before_anything_is_learnt(

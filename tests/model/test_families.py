@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, PATCH, SIDE, lfm2_vl, save
+from families import FAMILIES, PATCH, SIDE, lfm2_vl, qwen3_5, save
 
 from vlmq.api import ModelError, Observation, Turn
 from vlmq.data.batch import Fragment, build_batch, context_row
 from vlmq.model.attention import check_packable, looks_ahead, token_types
-from vlmq.model.backbone import Backbone, LoraSettings, load_backbone, merge_adapters
+from vlmq.model.backbone import Backbone, LoraSettings, layer_types, load_backbone, merge_adapters
 from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.chat import user_message
 from vlmq.prompt.encode import Encoder, Row
 from vlmq.prompt.pack import collate_packed
 from vlmq.prompt.window import History
+from vlmq.train.checks import check_packed
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
@@ -127,13 +128,14 @@ def _talk(encoder: Encoder) -> Row:
 
 
 def test_packed_rows_say_what_each_sequence_says_alone_and_a_leak_would_show(
-    encoder: Encoder, backbone: Backbone
+    folder: Path, encoder: Encoder, backbone: Backbone
 ) -> None:
     if looks_ahead(backbone.model_type):
         with pytest.raises(ModelError, match=f"a {backbone.model_type} model is not one causal sequence"):
             check_packable(backbone.model_type)
         return
-    check_packable(backbone.model_type)
+    check_packable(backbone.model_type, layer_types(str(folder)))
+    assert check_packed(_fragments(encoder)[0].turns[0], backbone, encoder, torch.device("cpu")) < 1e-4
     rows = [context_row([encoder.prompt(o, first=True)], []) for o in _observations()]
     rows.append(_talk(encoder))
     inputs, packed = collate_packed(rows, encoder)
@@ -287,6 +289,23 @@ def test_lfm2_with_a_stand_in_for_its_image_processor_acts_as_it_learns() -> Non
     test_there_are_as_many_placeholders_as_features(encoder, backbone)
     with pytest.raises(ModelError, match="convolutions, which run across the sequences of a row"):
         check_packable(backbone.model_type)
+
+
+def test_layers_of_linear_attention_let_packed_sequences_see_one_another_and_are_refused(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    processor, model = qwen3_5()
+    model.save_pretrained(tmp_path)
+    encoder, backbone = Encoder(processor), Backbone(model)
+    with pytest.raises(
+        ModelError, match=r"sequences of qwen3_5 models that share a row see one another: .* set data.packed"
+    ):
+        check_packed(_fragments(encoder)[0].turns[0], backbone, encoder, torch.device("cpu"))
+    with pytest.raises(
+        ModelError, match=r"has layers of linear_attention, which may run across the sequences"
+    ):
+        check_packable(backbone.model_type, layer_types(str(tmp_path)))
 
 
 def test_a_call_leaves_nothing_behind_for_the_next(encoder: Encoder, backbone: Backbone) -> None:

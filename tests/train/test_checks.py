@@ -24,7 +24,7 @@ from vlmq.prompt.window import History
 from vlmq.rollout.collector import Player, episode_seed
 from vlmq.rollout.policies import ModelPolicy
 from vlmq.train import cli as _heavy  # noqa: F401  # imported here: its loggers keep the stream they find
-from vlmq.train.checks import check_encoding, check_kept, check_log_probs, check_phases
+from vlmq.train.checks import check_acting, check_encoding, check_kept, check_log_probs, check_phases
 from vlmq.train.datamodule import VlmqDataModule
 from vlmq.train.schedule import Phase
 
@@ -56,6 +56,11 @@ def _with_turn(episode: Episode, place: int, **changes: object) -> Episode:
     return replace(episode, turns=tuple(turns))
 
 
+def _without_positions(module: torch.nn.Module, _: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The leak: sequences joined as if they were one."""
+    return (), {name: value for name, value in inputs.items() if name != "position_ids"}
+
+
 @pytest.mark.parametrize("history", HISTORIES)
 def test_untouched_play_passes_both_checks(
     played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder, history: History
@@ -75,15 +80,24 @@ def test_a_model_family_that_cannot_pack_is_caught(
     played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
 ) -> None:
     other = copy.deepcopy(model)
-
-    def without_positions(
-        module: torch.nn.Module, _: Any, inputs: dict[str, Any]
-    ) -> tuple[Any, dict[str, Any]]:
-        return (), {name: value for name, value in inputs.items() if name != "position_ids"}
-
-    other.backbone.model.model.register_forward_pre_hook(without_positions, with_kwargs=True)
+    other.backbone.model.model.register_forward_pre_hook(_without_positions, with_kwargs=True)
     with pytest.raises(ModelError, match="try data.packed false"):
         check_log_probs(played[WHOLE], other, tiny_encoder, History(9), CPU, packed=True)
+
+
+def test_sequences_that_see_one_another_are_caught_where_whole_episodes_never_share_a_row(
+    played: dict[History, list[Episode]], model: ActorCritic, tiny_encoder: Encoder
+) -> None:
+    other = copy.deepcopy(model)
+    other.backbone.model.model.register_forward_pre_hook(_without_positions, with_kwargs=True)
+    two = played[WHOLE][:2]
+    assert check_log_probs(two, other, tiny_encoder, WHOLE, CPU, packed=True) < 1e-4, "no row is shared"
+    options = {"packed": True, "sharded": False}
+    check_acting(two, model, tiny_encoder, WHOLE, CPU, **options)
+    with pytest.raises(
+        ModelError, match="sequences of .* that share a row see one another: .* set data.packed false"
+    ):
+        check_acting(two, other, tiny_encoder, WHOLE, CPU, **options)
 
 
 class AltersIds(Encoder):

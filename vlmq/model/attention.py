@@ -9,7 +9,8 @@ Two reach ahead within a prompt, each in the way its own forward in transformers
    reads otherwise in every later prompt, and each reply is learnt in the window in which it was given.
 
 Acting and learning give a model the same `token_type_ids`, which is how both families are told. LFM2-VL reads from left
-to right, but its convolutions carry a few tokens over from whatever stands before them in the row.
+to right, but its convolutions carry a few tokens over from whatever stands before them in the row; so do the layers of
+linear attention of hybrid families such as Qwen3.5, all of them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ REPLY_MASK = "reply_mask"
 
 _AHEAD: dict[str, Literal["pictures", "prompt"]] = {"gemma3": "pictures", "paligemma": "prompt"}
 _ACROSS = ("lfm2_vl",)
+_WITHIN = {"full_attention", "sliding_attention"}
+"""Kinds of layers that see what the positions of a row let them see, and no more."""
 
 
 def looks_ahead(model_type: str) -> bool:
@@ -37,8 +40,12 @@ def reusable(model_type: str) -> bool:
     return not looks_ahead(model_type) and model_type not in _ACROSS and adapter_for(model_type) is None
 
 
-def check_packable(model_type: str) -> None:
+def check_packable(model_type: str, layers: frozenset[str] = frozenset()) -> None:
     """Refuse several sequences in a row where they would see one another.
+
+    Args:
+        model_type: the family.
+        layers: kinds of layers that its language model has, where its configuration names them.
 
     Raises:
         ModelError: they would; says why, and what to set.
@@ -53,6 +60,11 @@ def check_packable(model_type: str) -> None:
         raise ModelError(
             f"data.packed is true, but a {model_type} model has convolutions, which run across the sequences of a "
             "row; set data.packed false."
+        )
+    if running := sorted(layers - _WITHIN):
+        raise ModelError(
+            f"data.packed is true, but a {model_type} model has layers of {' and '.join(running)}, which may run "
+            "across the sequences of a row; set data.packed false."
         )
     if adapter_for(model_type) is not None:
         raise ModelError(

@@ -230,6 +230,15 @@ def family(name: str) -> str:
     return str(said.get("model_type", ""))
 
 
+def layer_types(name: str) -> frozenset[str]:
+    """Kinds of layers that a model's configuration says its language model has; none where it says nothing."""
+    try:
+        text = AutoConfig.from_pretrained(locate(name), trust_remote_code=False).get_text_config()
+    except (OSError, ValueError, KeyError):
+        return frozenset()
+    return frozenset(getattr(text, "layer_types", None) or ())
+
+
 def load_backbone(
     name: str,
     *,

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vlmq.api import Episode, ModelError, Observation, UserError
+from vlmq.api import Episode, ModelError, Observation, Turn, UserError
 from vlmq.data.batch import Fragment, build_batch, context_row, reply_ids
 from vlmq.model.actor_critic import ActorCritic
 from vlmq.model.attention import looks_ahead
 from vlmq.model.backbone import Backbone
-from vlmq.prompt.encode import Encoder, digest
+from vlmq.prompt.encode import Encoder, Row, digest
+from vlmq.prompt.pack import collate_packed
 from vlmq.prompt.window import History
 from vlmq.train.schedule import Phase
 
 _PLACES = 32
-"""About so many positions of a prompt at which a model is held against its own forward."""
+"""About so many positions of a sequence at which what is said in two ways is compared."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
 _OTHER_KERNELS = {**_TOLERANCE, torch.float32: 1e-3}
 """Where another library has computed what the actor said."""
@@ -127,9 +128,30 @@ def check_acting(
         ModelError: it does not.
     """
     check_encoding(episodes, encoder, history)
-    if not sharded:
-        check_own_forward(episodes[0].turns[0].observation, model.backbone, encoder, device)
+    check_reading(episodes[0].turns[0], model.backbone, encoder, device, packed=packed, sharded=sharded)
     check_log_probs(episodes, model, encoder, history, device, packed=packed, other_kernels=other_kernels)
+
+
+def check_reading(
+    turn: Turn, backbone: Backbone, encoder: Encoder, device: torch.device, *, packed: bool, sharded: bool
+) -> None:
+    """What can be asked of a model where nothing is played: does it read as its family does, and packed as alone?
+
+    Args:
+        turn: of the data.
+        backbone: the model's.
+        encoder: likewise.
+        device: likewise.
+        packed: whether it learns from packed sequences.
+        sharded: whether its weights are, so that its family's own forward cannot be asked.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not sharded:
+        check_own_forward(turn.observation, backbone, encoder, device)
+    if packed:
+        check_packed(turn, backbone, encoder, device)
 
 
 def check_encoding(episodes: Sequence[Episode], encoder: Encoder, history: History) -> None:
@@ -166,12 +188,11 @@ def check_own_forward(
     was_training = backbone.training
     backbone.eval()
     row = context_row([encoder.prompt(observation, first=True)], [])
-    count = len(row.ids)
-    places = torch.arange(0, count, max(1, count // _PLACES), device=device)
+    places = _places(len(row.ids), device)
     theirs = {name: value.to(device) for name, value in encoder.own_inputs(observation).items()}
     own = backbone.own_log_probs(theirs, places)
-    ours = {name: value.to(device) for name, value in encoder.collate([row], left=False).items()}
-    said = backbone.logits(backbone.hidden(ours)[:, places]).float().log_softmax(-1)
+    ours = _hidden(backbone, encoder.collate([row], left=False), device)[:, places]
+    said = backbone.logits(ours).float().log_softmax(-1)
     backbone.train(was_training)
     if own is None:
         return 0.0
@@ -185,6 +206,55 @@ def check_own_forward(
             "family, or write an adapter (docs/models.md)."
         )
     return worst
+
+
+@torch.no_grad()
+def check_packed(turn: Turn, backbone: Backbone, encoder: Encoder, device: torch.device) -> float:
+    """Sequences that share a row say what each says alone; gives the largest difference.
+
+    It is that of the log-probabilities of what may follow a token, in the mean over what is likely to.
+
+    Raises:
+        ModelError: they differ by more than the precision explains.
+    """
+    prompt, reply = encoder.prompt(turn.observation, first=True), reply_ids(turn, encoder)
+    # One is longer than the other two together, so these share a row. They begin differently: a sequence that saw its
+    # own double would say what it says alone.
+    long, short = context_row([prompt] * 2, [reply] * 2), context_row([prompt], [])
+    rows = [long, short, Row(np.concatenate([reply, short.ids]), short.pixels)]
+    inputs, packed = collate_packed(rows, encoder)
+    assert len(packed.rows) < len(rows), "no two sequences share a row"
+    was_training = backbone.training
+    backbone.eval()
+    together = _hidden(backbone, inputs, device)
+    apart = []
+    for row, place, start in zip(rows, packed.row, packed.start, strict=True):
+        places = _places(len(row.ids), device)
+        alone = _hidden(backbone, encoder.collate([row], left=False), device)[0, places]
+        ours, own = (
+            backbone.logits(h).float().log_softmax(-1) for h in (together[place, places + int(start)], alone)
+        )
+        apart.append(((ours - own).abs() * own.exp()).sum(-1).max())
+    backbone.train(was_training)
+    worst = float(torch.stack(apart).max())
+    tolerance = _TOLERANCE.get(next(backbone.parameters()).dtype, 1e-4)
+    if not worst <= tolerance:
+        raise ModelError(
+            f"data.packed is true, but sequences of {backbone.model_type} models that share a row see one another: "
+            f"log-probabilities differ by {worst:.2g} from those of each alone (at most {tolerance:g} is expected); "
+            "set data.packed false."
+        )
+    return worst
+
+
+def _hidden(backbone: Backbone, inputs: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
+    """(R, L, D) of a batch that may lie elsewhere."""
+    return backbone.hidden({name: value.to(device) for name, value in inputs.items()})
+
+
+def _places(count: int, device: torch.device) -> torch.Tensor:
+    """Some of so many positions, the first among them."""
+    return torch.arange(0, count, max(1, count // _PLACES), device=device)
 
 
 @torch.no_grad()

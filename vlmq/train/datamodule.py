@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vlmq.api import Episode, UserError
+from vlmq.api import Episode, Turn, UserError
 from vlmq.data.batch import Batch, Fragment, build_batch
 from vlmq.data.replay import EpisodeSource, StreamReplay, TurnReplay, held_out
 from vlmq.data.store import EpisodeStore
@@ -406,6 +406,12 @@ class VlmqDataModule(L.LightningDataModule):
             fragment_turns=fragment_turns,
             among=among,
         )
+
+    def first_turn(self) -> Turn:
+        """A turn of the offline data, on every process the same."""
+        assert self._offline is not None, "setup has not run"
+        (fragment,) = self._offline.sample(0, 1, [0])
+        return fragment.turns[fragment.skip]
 
     def returns(self, gamma: float) -> NDArray[np.float64]:
         """Discounted returns from the turns of the offline data; 0 and 1 where there is no dataset."""

@@ -33,7 +33,7 @@ from vlmq.data.batch import Batch
 from vlmq.loss import masked
 from vlmq.model.actor_critic import ActorCritic, Output, own_part
 from vlmq.model.attention import check_packable, looks_ahead
-from vlmq.model.backbone import LoraSettings, family
+from vlmq.model.backbone import LoraSettings, family, layer_types
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.parse import ReplyFormat
@@ -221,7 +221,8 @@ class VlmqModule(L.LightningModule):
 
     def check_packable(self) -> None:
         """Refuse packed sequences where the model's family would let them see one another."""
-        check_packable(family(self.settings["backbone"]))
+        name = self.settings["backbone"]
+        check_packable(family(name), layer_types(name))
 
     def untrained(self) -> ActorCritic:
         """The weights that the run started from."""
@@ -390,15 +391,20 @@ class VlmqModule(L.LightningModule):
             self._measure_returns(data.returns(self.horizon.gamma_turn))
             self.return_median.fill_(data.return_median())
             self.rows = data.first_rows()
+        sharded = self.device_mesh is not None
         if data.env is None:
             self.trainer.val_check_interval = 1.0  # nothing is played, however often
+            checks.check_reading(
+                data.first_turn(), self.agent.backbone, self.encoder, self.device,
+                packed=data.packed, sharded=sharded,
+            )  # fmt: skip
             return
         policy = acting.policy(self, temperature=1.0, seed=data.seed)
         parts = data.evaluate(policy, range(max(2, sync.world_size())))
         episodes = [episode for part in parts for episode in part]
         checks.check_acting(
             episodes, self.agent, self.encoder, self.history, self.device,
-            packed=data.packed, sharded=self.device_mesh is not None, other_kernels=data.engine == "vllm",
+            packed=data.packed, sharded=sharded, other_kernels=data.engine == "vllm",
         )  # fmt: skip
 
     def _measure_returns(self, seen: NDArray[np.float64]) -> None:
