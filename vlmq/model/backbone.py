@@ -6,6 +6,7 @@ import importlib.resources
 import importlib.util
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -313,6 +314,11 @@ def load_backbone(
         _add_lora(model, lora)
     if freeze_vision:
         _freeze_vision(model)
+    if lora is not None and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(
+            f"lora.target_modules '{lora.target_modules}' matches layers of the vision tower alone, which "
+            "model.freeze_vision keeps as they are, so the actor would learn nothing; let it match others."
+        )
     vision.remember(model)
     return Backbone(model)
 
@@ -364,6 +370,20 @@ def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
             f"lora.target_modules '{lora.target_modules}' matches no layer of {type(model).__name__}; "
             "give a regular expression over its module names."
         ) from error
+    _check_unshared(model, lora)
+
+
+def _check_unshared(model: nn.Module, lora: LoraSettings) -> None:
+    """Refuse adapters on a layer whose weight is another's too: merged, they would change that one as well."""
+    from peft.tuners.lora import LoraLayer
+
+    owners = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer) and owners[id(module.get_base_layer().weight)] > 1:
+            raise ModelError(
+                f"lora.target_modules '{lora.target_modules}' matches {name}, whose weight another layer shares, so "
+                "its adapters could not be merged; leave it out."
+            )
 
 
 def _freeze_vision(model: nn.Module) -> None:
