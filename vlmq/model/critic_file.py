@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from vlmq.api import ModelError
@@ -18,18 +19,22 @@ _HEADS = ("critic", "target_critic")
 
 
 def write(folder: str | Path, model: ActorCritic, *, return_range: float) -> None:
-    """Write both heads; what they copy from the model they stand on is left out.
+    """Write both heads; what they copy from the model they stand on is left out where it still is the model's.
 
     Args:
         folder: of the exported model.
         model: whose heads.
         return_range: what one unit of Q is worth in the environment's returns.
     """
-    copies = {f"{head}.{copy}" for head in _HEADS for copy in COPIES}
+    state, table = model.state_dict(), model.backbone.input_embedding().float()
+    left_out = {f"target_critic.{copy}" for copy in COPIES}  # the critic's own
+    left_out |= {
+        f"critic.{copy}" for copy in COPIES if torch.equal(state.get(f"critic.{copy}", table), table)
+    }
     heads = {
         name: value.detach().cpu().contiguous()
-        for name, value in model.state_dict().items()
-        if name.startswith(tuple(f"{head}." for head in _HEADS)) and name not in copies
+        for name, value in state.items()
+        if name.startswith(tuple(f"{head}." for head in _HEADS)) and name not in left_out
     }
     save_file(heads, Path(folder) / WEIGHTS)
     said = {"critic": asdict(model.critic.config), "return_range": return_range}
@@ -50,6 +55,9 @@ def read(folder: str | Path) -> tuple[ActorCritic, float]:
         raise ModelError(
             f"{folder} holds no critic that can be read ({type(error).__name__}); export it with `vlmq export`."
         ) from error
+    for copy in COPIES:
+        if f"critic.{copy}" in heads:
+            heads[f"target_critic.{copy}"] = heads[f"critic.{copy}"]
     model = ActorCritic(load_backbone(str(folder)), config, trunk_gradient=0.0)
     missing, unknown = model.load_state_dict(heads, strict=False)
     lacking = [name for name in missing if name.startswith(_HEADS) and name.rpartition(".")[2] not in COPIES]
