@@ -107,6 +107,24 @@ def test_a_damaged_one_never_takes_the_place_of_a_good_one(last: Path, tmp_path:
     assert number_of(last.with_name(checkpoint.PREVIOUS)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("freeze_vision", True, "true"),
+        ("lora", {"rank": 4}, '{"rank": 4}'),
+        ("dtype", "bfloat16", "bfloat16"),
+    ],
+)
+def test_one_that_was_trained_otherwise_is_not_gone_on_from(name: str, value: object, shown: str) -> None:
+    settings = {"freeze_vision": False, "lora": None, "dtype": "float32", "max_reply": 8}
+    made = {"vlmq": {"settings": settings}}
+    checkpoint.check_trains(made, {**settings, "max_reply": 9})
+    with pytest.raises(ModelError) as said:
+        checkpoint.check_trains(made, {**settings, name: value})
+    assert f"trained with model.{name} " in str(said.value)
+    assert f"but it is {shown} now; resume with what" in str(said.value)
+
+
 @contextmanager
 def largest_file(num_bytes: int) -> Iterator[None]:
     """No file of this process may grow beyond `num_bytes`, as if the disk were full there."""

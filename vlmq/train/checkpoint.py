@@ -7,6 +7,7 @@ records carry checksums (CRC-32); torch does not compare them when it loads, so 
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -187,6 +188,25 @@ def check_fits(
         )
 
 
+def check_trains(checkpoint: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse to go on with other weights than were trained, or in another precision.
+
+    Args:
+        checkpoint: what `read` gave.
+        settings: of the model that goes on.
+
+    Raises:
+        ModelError: they differ, naming the first difference.
+    """
+    saved = checkpoint["vlmq"]["settings"]
+    for name in ("freeze_vision", "lora", "dtype"):
+        if saved[name] != settings[name]:
+            raise ModelError(
+                f"the checkpoint was trained with model.{name} {_shown(saved[name])}, but it is "
+                f"{_shown(settings[name])} now; resume with what it was trained with."
+            )
+
+
 class _Target:
     """A file for torch to write to, which keeps the first error for afterwards."""
 
@@ -204,6 +224,11 @@ class _Target:
 
     def flush(self) -> None:
         """Done by whoever opened the file."""
+
+
+def _shown(value: object) -> str:
+    """A setting as one writes it."""
+    return json.dumps(value).strip('"')
 
 
 def _keep(path: Path, name: Path) -> None:

@@ -505,6 +505,8 @@ class VlmqModule(L.LightningModule):
                 f"the checkpoint holds the state of {optimizer}, but model.optimizer is {self.optimizer}; "
                 f"resume with --model.optimizer {optimizer}."
             )
+        if self.trainer.state.fn == "fit":
+            checkpoints.check_trains(checkpoint, self.settings)
         self.schedule.load_state_dict(checkpoint["vlmq"]["schedule"])
         if self.trainer.state.fn == "fit" and not self.schedule.over:
             # Lightning's loop of a run that had ended, and has been given more to do.
