@@ -1,4 +1,4 @@
-"""Adapters: where they may not lie."""
+"""Adapters: in which precision they are, and where they may not lie."""
 
 from __future__ import annotations
 
@@ -6,10 +6,45 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from families import FAMILIES, save
 
-from vlmq.api import ModelError
-from vlmq.model.backbone import LoraSettings, load_backbone
+from vlmq.api import ModelError, Turn
+from vlmq.data.batch import context_row
+from vlmq.model.backbone import Backbone, LoraSettings, load_backbone, merge_adapters, weights_to_load
+from vlmq.prompt.encode import Encoder, Row
+
+
+@pytest.fixture
+def row(tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]) -> Row:
+    return context_row([tiny_encoder.prompt(tiny_turns[0].observation, first=True)], [])
+
+
+def _log_probs(backbone: Backbone, encoder: Encoder, row: Row) -> torch.Tensor:
+    return backbone.logits(backbone.hidden(encoder.collate([row], left=False)))[0].float().log_softmax(-1)
+
+
+def test_adapters_of_a_bfloat16_model_are_float32_learn_and_merge_into_bfloat16(
+    tiny_directory: Path, tiny_encoder: Encoder, row: Row
+) -> None:
+    backbone = load_backbone(str(tiny_directory), dtype="bfloat16", lora=LoraSettings(rank=2)).eval()
+    trained = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+    assert all("lora_" in name and p.dtype == torch.float32 for name, p in trained.items())
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    said = _log_probs(backbone, tiny_encoder, row)
+    said[-1, 5].neg().backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None and bool(p.grad.any()) for p in trained.values())
+    loaded = weights_to_load(backbone.model)
+    merge_adapters(backbone.model)
+    assert {p.dtype for p in backbone.parameters()} == {torch.bfloat16}
+    with torch.no_grad():
+        merged = _log_probs(backbone, tiny_encoder, row)
+    assert float((merged - said).abs().mean()) < 0.1
+    for name, value in backbone.model.named_parameters():
+        assert torch.equal(loaded[name], value)
 
 
 def test_adapters_on_a_weight_that_another_layer_shares_are_refused(

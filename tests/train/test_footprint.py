@@ -16,7 +16,7 @@ from vlmq.model.backbone import LoraSettings
 from vlmq.model.heads import CriticConfig
 from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
-from vlmq.train import build, footprint
+from vlmq.train import build, footprint, optimizers
 
 
 def _settings(model: Path, **changed: Any) -> dict[str, Any]:
@@ -31,15 +31,16 @@ def batch(tiny_encoder: Encoder, tiny_turns: tuple[Turn, ...]) -> Batch:
     return build_batch([Fragment(tiny_turns, 0, 0, None, True)] * 4, tiny_encoder, History("all"))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("lora", [None, asdict(LoraSettings(rank=4))], ids=["all weights", "adapters"])
 def test_what_is_counted_is_what_a_built_model_and_its_optimizer_hold(
-    tiny_directory: Path, batch: Batch, lora: dict[str, Any] | None
+    tiny_directory: Path, batch: Batch, lora: dict[str, Any] | None, dtype: str
 ) -> None:
-    settings = _settings(tiny_directory, lora=lora, freeze_vision=lora is not None)
+    settings = _settings(tiny_directory, lora=lora, freeze_vision=lora is not None, dtype=dtype)
     told = {n.name: n.size for n in footprint.of_model(settings, kl_weight=0.0, optimizer="adamw")}
     model = build.actor_critic(settings)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained)
+    optimizer = optimizers.build(model, "adamw", 1e-4, 1e-3, weight_decay=0.01)
     output = model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
     assert output.q is not None
     (output.log_probs.mean() + output.q.mean() + 0.0 * sum(p.sum() for p in trained)).backward()
@@ -47,7 +48,7 @@ def test_what_is_counted_is_what_a_built_model_and_its_optimizer_hold(
     held = [value for state in optimizer.state.values() for key, value in state.items() if key != "step"]
     assert told["weights"] + told.get("adapters", 0) == footprint.size_of(list(model.backbone.parameters()))
     assert ("adapters" in told) == (lora is not None)
-    assert told["gradients"] == footprint.size_of([p.grad for p in trained if p.grad is not None])
+    assert told["gradients"] == sum(4 * p.numel() for p in trained), "a step is made in float32"
     assert told["optimizer state"] == footprint.size_of(held)
     assert told["critic heads"] == footprint.size_of(list(model.critic.parameters()))
     assert told["their Polyak copy"] == footprint.size_of(list(model.target_critic.parameters()))

@@ -350,7 +350,8 @@ def weights_to_load(model: nn.Module) -> dict[str, Tensor]:
         value = parameter.detach()
         if adapted and own == "weight":
             layer: Any = model.get_submodule(owner)
-            value = value + sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+            delta = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+            value = (value + delta).to(value.dtype)
         whole[f"{owner}.{own}" if adapted else name] = value
     given: dict[str, Tensor] = revert_weight_conversion(model, whole)
     return given
@@ -371,6 +372,10 @@ def _add_lora(model: nn.Module, lora: LoraSettings) -> None:
             "give a regular expression over its module names."
         ) from error
     _check_unshared(model, lora)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            # Adapters are few, and in bfloat16 most of their steps would be rounded away.
+            parameter.data = parameter.data.float()
 
 
 def _check_unshared(model: nn.Module, lora: LoraSettings) -> None:

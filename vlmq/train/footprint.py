@@ -22,6 +22,7 @@ from vlmq.model.attention import reusable
 from vlmq.model.backbone import VISION_NAMES
 from vlmq.prompt.window import History
 from vlmq.train import build
+from vlmq.train.adamw import is_low
 from vlmq.train.muon import inner_matrices
 
 _HEAD_COPIES = 4
@@ -55,7 +56,7 @@ def of_model(settings: dict[str, Any], *, kl_weight: float, optimizer: str) -> l
     trained = [p for p in model.backbone.parameters() if p.requires_grad]
     heads = list(model.critic.parameters())
     one_number = {id(p) for p in inner_matrices(model.backbone)} if optimizer == "muon" else set()
-    state = sum(size_of([p]) * (1 if id(p) in one_number else 2) for p in [*trained, *heads])
+    state = sum(4 * p.numel() * _numbers(p, muon=id(p) in one_number) for p in [*trained, *heads])
     weights, note = size_of(base), f"{_count(base)} parameters, {settings['dtype']}"
     if bits is not None:
         now, then = quantize.size(model.backbone.model, bits)
@@ -67,9 +68,15 @@ def of_model(settings: dict[str, Any], *, kl_weight: float, optimizer: str) -> l
         Need("weights", weights, note),
         Need("adapters", size_of(list(low_rank.values())), f"{_count(list(low_rank.values()))} parameters"),
         Need(
-            "gradients", size_of([*trained, *heads]), f"of the {_count([*trained, *heads])} that are trained"
+            "gradients",
+            sum(4 * p.numel() for p in [*trained, *heads]),  # a step takes them in float32
+            f"of the {_count([*trained, *heads])} that are trained",
         ),
-        Need("optimizer state", state, optimizer),
+        Need(
+            "optimizer state",
+            state,
+            f"{optimizer}, with a float32 copy of the weights" if any(map(is_low, trained)) else optimizer,
+        ),
         Need("critic heads", size_of(heads), f"{settings['critic']['members']} of them"),
         Need("their Polyak copy", size_of(heads), ""),
     ]
@@ -198,6 +205,11 @@ def size_of(tensors: Sequence[Tensor]) -> int:
 def shown(size: int) -> str:
     """Bytes for people."""
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+
+
+def _numbers(weight: Tensor, *, muon: bool) -> int:
+    """That the optimizer keeps of each of a weight's, in float32."""
+    return (1 if muon else 2) + is_low(weight)
 
 
 def _count(tensors: Sequence[Tensor]) -> str:

@@ -9,11 +9,12 @@ shape at once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from vlmq.train.adamw import AdamW
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _STEPS = 5
@@ -21,7 +22,7 @@ _MATCH_ADAMW = 0.2
 """Root mean square of a usual AdamW step at learning rate 1."""
 
 
-class Muon(torch.optim.AdamW):
+class Muon(AdamW):
     """AdamW, with Muon for some of its matrices.
 
     Args:
@@ -41,22 +42,17 @@ class Muon(torch.optim.AdamW):
         self.matrices, self.momentum = matrices, momentum
         super().__init__(groups, **adamw)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update: Muon's matrices first, whose gradients it uses up, then AdamW's parameters."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def move(self, stand_ins: dict[Tensor, Tensor]) -> None:
+        """Muon's matrices first, whose gradients it uses up, then AdamW's parameters."""
         for group in self.param_groups:
-            self._move_matrices(group)
-        super().step()
-        return loss
+            self._move_matrices(group, stand_ins)
+        super().move(stand_ins)
 
     @torch.no_grad()
-    def _move_matrices(self, group: dict[str, Any]) -> None:
+    def _move_matrices(self, group: dict[str, Any], stand_ins: dict[Tensor, Tensor]) -> None:
         shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
         for parameter in group["params"]:
-            if parameter in self.matrices and parameter.grad is not None:
+            if stand_ins.get(parameter, parameter) in self.matrices and parameter.grad is not None:
                 shapes[parameter.shape].append(parameter)
         for shape, parameters in shapes.items():
             directions = []

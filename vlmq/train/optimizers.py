@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import torch
 
+from vlmq.api import UserError
 from vlmq.model.actor_critic import ActorCritic
+from vlmq.train.adamw import AdamW
 from vlmq.train.muon import Muon, inner_matrices
 
 OptimizerName = Literal["adamw", "muon"]
@@ -25,13 +27,21 @@ def build(
         trunk_rate: learning rate of the trunk, or its adapters.
         critic_rate: of the critic.
         weight_decay: of both.
+
+    Raises:
+        UserError: weights of float16, whose gradients are too small for it.
     """
+    if any(p.dtype == torch.float16 for p in model.backbone.parameters()):
+        raise UserError(
+            "model.dtype float16 holds no gradient below 6e-8 and no loss is scaled here, so nothing is trained in it; "
+            "set model.dtype bfloat16 or float32."
+        )
     groups: list[dict[str, Any]] = [
         {"params": [p for p in part.parameters() if p.requires_grad], "lr": rate, "base": rate}
         for part, rate in ((model.backbone, trunk_rate), (model.critic, critic_rate))
     ]
     if name == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=weight_decay, betas=_BETAS)
+        return AdamW(groups, weight_decay=weight_decay, betas=_BETAS)
     return Muon(groups, inner_matrices(model.backbone), weight_decay=weight_decay, betas=_BETAS)
 
 
