@@ -113,7 +113,8 @@ class Agent:
     def export(self, folder: str | Path) -> None:
         """Write the model, adapters merged, and its processor: plain transformers loads them from there.
 
-        Its own `generate` then replies greedily as `act` does: the same end token, length and banned tokens.
+        Its own `generate` then replies greedily as `act` does, to the rounding of merged adapters: the same end token,
+        length and banned tokens.
         """
         model, encoder = self._unquantised(), self.encoder
         merge_adapters(model)
