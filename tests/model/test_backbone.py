@@ -1,4 +1,4 @@
-"""Adapters: in which precision they are, and where they may not lie."""
+"""Adapters: in which precision they are, and where they may not lie; activations that are computed again."""
 
 from __future__ import annotations
 
@@ -45,6 +45,35 @@ def test_adapters_of_a_bfloat16_model_are_float32_learn_and_merge_into_bfloat16(
     assert float((merged - said).abs().mean()) < 0.1
     for name, value in backbone.model.named_parameters():
         assert torch.equal(loaded[name], value)
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)], ids=["all weights", "adapters"])
+def test_checkpointed_activations_change_nothing_but_what_is_kept(
+    tiny_directory: Path, tiny_encoder: Encoder, row: Row, lora: LoraSettings | None
+) -> None:
+    inputs, found = tiny_encoder.collate([row], left=False), []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)
+        backbone = load_backbone(str(tiny_directory), lora=lora)
+        if checkpointed:
+            backbone.checkpoint_activations()
+        kept: list[int] = []
+
+        def keep(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(tensor.untyped_storage().nbytes())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            said = _log_probs(backbone, tiny_encoder, row)
+        said[-1, 5].neg().backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            _, cache = backbone.eval().extend({**inputs, "position_ids": backbone.positions(inputs)}, None)
+        assert cache.get_seq_length() == len(row.ids), "acting keeps its cache"
+        found.append((said.detach(), {n: p.grad for n, p in backbone.named_parameters()}, sum(kept)))
+    (one, gradients, much), (other, same, little) = found
+    torch.testing.assert_close(other, one, atol=0, rtol=0)
+    torch.testing.assert_close(same, gradients, atol=1e-6, rtol=1e-5)
+    assert little < 0.5 * much
 
 
 def test_adapters_on_a_weight_that_another_layer_shares_are_refused(

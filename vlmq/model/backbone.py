@@ -67,6 +67,7 @@ class Backbone(nn.Module):
     Attributes:
         hidden_size: D, the width of the language model.
         vocabulary: V, rows of the language head.
+        checkpointed: whether the backward pass runs each layer again, of which its input alone was kept.
     """
 
     def __init__(self, model: Any) -> None:
@@ -81,6 +82,7 @@ class Backbone(nn.Module):
             )
         self.vocabulary = int(getattr(model, "vocabulary", head.weight.shape[0]))
         self.hidden_size = int(head.weight.shape[1])
+        self.checkpointed = False
         text = model.config.get_text_config()
         capped = model.config.model_type in _CAPPED
         self._cap: float | None = getattr(text, "final_logit_softcapping", None) if capped else None
@@ -155,6 +157,26 @@ class Backbone(nn.Module):
             logits: Tensor = self.model(**inputs, **({"logits_to_keep": positions} if chooses else {})).logits
         self._forget_positions()
         return (logits if chooses else logits[:, positions]).float().log_softmax(-1)
+
+    def checkpoint_activations(self) -> None:
+        """Keep of each layer its input alone, and let the backward pass run the layer again (arXiv 1604.06174).
+
+        Layers do so in training mode alone: acting is as it was.
+
+        Raises:
+            ModelError: the family's layers cannot.
+        """
+        names = (
+            "activation_checkpointing_enable",
+            "gradient_checkpointing_enable",
+        )  # from transformers 5.23, and before
+        enable = next((getattr(self.model, name) for name in names if hasattr(self.model, name)), None)
+        if enable is None or not self.model.supports_gradient_checkpointing:
+            raise ModelError(
+                f"model.checkpoint_activations is true, but {self.model_type} models keep theirs; leave it out."
+            )
+        enable({"use_reentrant": False})
+        self.checkpointed = True
 
     def quantised(self) -> set[str]:
         """Names in the state that belong to layers in 4 or 8 bits."""

@@ -27,7 +27,7 @@ def encoder(settings: Settings) -> Encoder:
 def backbone(settings: Settings) -> Backbone:
     """Trunk and language head, as they are before training."""
     lora = settings["lora"]
-    return backbones.load_backbone(
+    made = backbones.load_backbone(
         settings["backbone"],
         weights=settings["weights"],
         dtype=settings["dtype"],
@@ -35,6 +35,9 @@ def backbone(settings: Settings) -> Backbone:
         freeze_vision=settings["freeze_vision"],
         trust_remote_code=settings["trust_remote_code"],
     )
+    if settings.get("checkpoint_activations", False):
+        made.checkpoint_activations()
+    return made
 
 
 def actor_critic(settings: Settings) -> ActorCritic:

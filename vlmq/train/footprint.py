@@ -96,7 +96,8 @@ def of_batch(model: ActorCritic, batch: Batch) -> list[Need]:
     config = model.backbone.model.config
     text = config.get_text_config()
     width = next(model.backbone.parameters()).element_size()
-    trunk = rows * length * _a_token(text) * width
+    again = model.backbone.checkpointed
+    trunk = rows * length * _a_token(text, again=again) * width
     states, vocabulary = len(batch.state_row), model.backbone.vocabulary
     needs = [
         Need("activations, language", trunk, f"{rows} rows of {length} tokens; an estimate"),
@@ -117,7 +118,7 @@ def of_batch(model: ActorCritic, batch: Batch) -> list[Need]:
             needs.append(
                 Need(
                     "activations, vision",
-                    patches * _a_token(tower) * width,
+                    patches * _a_token(tower, again=again) * width,
                     f"{patches:,} patches; an estimate",
                 )
             )
@@ -217,8 +218,13 @@ def _count(tensors: Sequence[Tensor]) -> str:
     return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.2f} M"
 
 
-def _a_token(config: Any) -> int:
-    """Numbers that autograd keeps of one token in all layers of a transformer."""
+def _a_token(config: Any, *, again: bool) -> int:
+    """Numbers that autograd keeps of one token in all layers of a transformer.
+
+    Args:
+        config: the transformer's.
+        again: whether each layer is run again in the backward pass, so that all is kept of one of them alone.
+    """
     width = int(getattr(config, "hidden_size", 0) or getattr(config, "embed_dim", 0))
     inner = int(getattr(config, "intermediate_size", 0) or 4 * width)
     layers = int(getattr(config, "num_hidden_layers", 0) or getattr(config, "depth", 0))
@@ -226,4 +232,5 @@ def _a_token(config: Any) -> int:
     few = getattr(config, "num_key_value_heads", None) or heads
     keys = width * few // heads
     # Two norms and the residuals before them, queries, attention's output; keys and values; gate, up, both products.
-    return layers * (8 * width + 2 * keys + 4 * inner)
+    a_layer = 8 * width + 2 * keys + 4 * inner
+    return layers * width + a_layer if again else layers * a_layer
