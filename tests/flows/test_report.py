@@ -14,6 +14,7 @@ from small_run import SmallRun
 from vlmq.cli import main
 from vlmq.data.store import EpisodeStore
 from vlmq.rollout.collector import episode_seed
+from vlmq.trained.reader import Reader
 
 
 def _embedded(page: Path, name: str) -> Any:
@@ -132,3 +133,19 @@ def test_a_report_of_nothing_is_one_sentence(
 ) -> None:
     assert main(["report", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_is_seen_does_not_depend_on_how_many_states_the_heads_read_at_once(trained: Path) -> None:
+    reader = Reader(trained / "checkpoints" / "last.ckpt")
+    with EpisodeStore.open(trained / "replay") as store:
+        episodes = [(store[place], "own play") for place in range(3)]
+
+    def seen() -> list[tuple[str, float]]:
+        tokens = [t for episode in reader.see(episodes) for turn in episode.turns for t in turn.tokens]
+        return [(other.text, other.log_prob) for token in tokens for other in token.alternatives]
+
+    whole = seen()
+    reader.agent.model.heads_bytes = 1
+    apart = seen()
+    assert [text for text, _ in apart] == [text for text, _ in whole]
+    assert [number for _, number in apart] == pytest.approx([number for _, number in whole], abs=1e-5)

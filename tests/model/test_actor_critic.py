@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vlmq.api import Turn
 from vlmq.data.batch import Batch, Fragment, build_batch
@@ -212,3 +214,86 @@ def test_the_distance_from_the_reference_is_the_divergence_of_the_two_policies(
     assert reached
     assert all(name.startswith("backbone.") for name in reached)
     assert not any("reference" in name for name in model.state_dict().keys() - model.given())
+
+
+FORMS: list[dict[str, Any]] = [
+    {},
+    {"value": "expectile"},
+    {"value": "turn"},
+    {"value": "topk", "loss": "two_hot"},
+    {"conservative": 0.5},
+    {"conservative": 0.5, "conservative_over": "policy"},
+]
+AT_ONCE = 5
+
+
+def _moved(directory: Path, form: dict[str, Any], *, adapters: bool, chunked: bool) -> ActorCritic:
+    """A model that has moved away from its reference; the same one whether it reads in chunks or not."""
+    torch.manual_seed(0)
+    backbone = load_backbone(str(directory), lora=LoraSettings(rank=4) if adapters else None)
+    model = ActorCritic(backbone, replace(SIZE, **form), trunk_gradient=0.3)
+    model.keep_reference()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    if chunked:
+        model.heads_bytes = 16 * backbone.vocabulary * AT_ONCE
+    return model
+
+
+def _learnt(model: ActorCritic, batch: Batch, *, with_critic: bool = True) -> dict[str, Tensor]:
+    """What a forward gives, and gradients of a sum in which every number has a weight of its own."""
+    output = _forward(model, batch, with_critic=with_critic)
+    found = {name: value for name, value in output._asdict().items() if value is not None}
+    generator = torch.Generator().manual_seed(0)
+    terms = [(value * torch.rand(value.shape, generator=generator)).sum() for value in found.values()]
+    torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+    grads = {f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return found | grads
+
+
+@pytest.mark.parametrize(("form", "adapters"), [*((form, False) for form in FORMS), ({}, True)], ids=str)
+def test_states_read_in_chunks_give_the_same_numbers_and_gradients(
+    tiny_directory: Path, batch: Batch, form: dict[str, Any], adapters: bool
+) -> None:
+    assert len(batch.state_row) > len(batch.tokens) > 2 * AT_ONCE
+    for with_critic in (True, False):
+        whole, chunked = (
+            _learnt(
+                _moved(tiny_directory, form, adapters=adapters, chunked=c), batch, with_critic=with_critic
+            )
+            for c in (False, True)
+        )
+        assert whole.keys() == chunked.keys()
+        assert any(name.startswith("gradient of backbone.") for name in whole)
+        for name, value in whole.items():
+            torch.testing.assert_close(chunked[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+class _Widest(TorchDispatchMode):
+    """Counts the states of the largest tensor of states x vocabulary that is made."""
+
+    def __init__(self, model: ActorCritic) -> None:
+        super().__init__()
+        self._width, self._vocabulary = model.backbone.hidden_size, model.backbone.vocabulary
+        self.states = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in tree_leaves(made):
+            # The head's weights, turned, and their gradient are no states.
+            if isinstance(one, Tensor) and one.shape[-1:] == (self._vocabulary,) and len(one) != self._width:
+                self.states = max(self.states, one.numel() // self._vocabulary)
+        return made
+
+
+def test_no_tensor_of_the_heads_holds_more_states_than_the_budget_allows(
+    tiny_directory: Path, batch: Batch
+) -> None:
+    for chunked, most in ((False, len(batch.state_row)), (True, AT_ONCE)):
+        model = _moved(tiny_directory, {}, adapters=False, chunked=chunked)
+        assert len(batch.state_row) != model.backbone.hidden_size != AT_ONCE
+        with _Widest(model) as widest:
+            _learnt(model, batch)
+        assert widest.states == most

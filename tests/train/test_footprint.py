@@ -89,6 +89,15 @@ def test_the_guess_of_the_activations_is_within_a_factor_of_two_of_what_autograd
     )
 
 
+def test_the_heads_are_counted_up_to_what_they_keep_at_once(tiny_directory: Path, batch: Batch) -> None:
+    model = build.actor_critic(_settings(tiny_directory))
+    sizes = []
+    for model.heads_bytes in (2**40, 1_000_000):
+        sizes += [n.size for n in footprint.of_batch(model, batch) if n.name == "activations, heads"]
+    assert sizes == [16 * len(batch.state_row) * model.backbone.vocabulary, 1_000_000]
+    assert sizes[0] > 1_000_000
+
+
 def test_what_is_there_is_a_plausible_number_of_bytes() -> None:
     assert 2**26 < footprint.there(torch.device("cpu")) < 2**50
     assert footprint.shown(1_500_000) == "1.5 MB"

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+import sys
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
 
 from vlmq.loss.actor import kl_to_reference
 from vlmq.model.backbone import Backbone
 from vlmq.model.heads import COPIES, CriticConfig, CriticHead
+
+HEADS_BYTES = 2**30
+"""Of what the heads keep at once of states x vocabulary; more states are read in chunks, and again for gradients."""
+HEAD_COPIES = 4
+"""Float32 tensors of states x vocabulary that they keep: logits, log-probabilities, probabilities, gradient."""
 
 
 class Output(NamedTuple):
@@ -49,10 +56,20 @@ class ActorCritic(nn.Module):
         backbone: trunk and language head.
         critic: size of the critic.
         trunk_gradient: factor on the critic's gradient into the trunk: 1 full, 0 detached.
+        heads_bytes: see `HEADS_BYTES`. Q of every token (`Output.every_q`) is kept whole in any case, and so is all of
+            it where weights are sharded: there all processes must run the same forwards.
     """
 
-    def __init__(self, backbone: Backbone, critic: CriticConfig, *, trunk_gradient: float) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        critic: CriticConfig,
+        *,
+        trunk_gradient: float,
+        heads_bytes: int = HEADS_BYTES,
+    ) -> None:
         super().__init__()
+        self.heads_bytes = heads_bytes
         self.backbone = backbone
         tied = backbone.input_embedding() if critic.rows == "tied" else None
         self.critic = CriticHead(backbone.hidden_size, backbone.vocabulary, critic, tied)
@@ -98,25 +115,56 @@ class ActorCritic(nn.Module):
         """
         hidden = self.backbone.hidden(inputs)[state_row, state_position]
         # States that only bootstrap a value need no language gradient.
-        logits = self.backbone.logits(hidden if with_critic else hidden[: len(tokens)]).float()
-        all_log_probs = logits.log_softmax(-1)
-        taken = all_log_probs[: len(tokens)]
+        hidden = hidden if with_critic else hidden[: len(tokens)]
+        place = state_row[: len(tokens)], state_position[: len(tokens)]
+        reference = self._reference_hidden(inputs)[place] if self._has_reference else None
+        size = self._at_once()
+        if len(hidden) <= size:
+            return self._read(hidden, tokens, reference, with_critic)
+        chunks = [slice(start, start + size) for start in range(0, len(hidden), size)]
+        return _joined(
+            [
+                checkpoint(
+                    self._read,
+                    hidden[chunk],
+                    tokens[chunk],
+                    None if reference is None else reference[chunk],
+                    with_critic,
+                    use_reentrant=False,
+                )
+                for chunk in chunks
+            ]
+        )
+
+    def _at_once(self) -> int:
+        """So many states are read together."""
+        if isinstance(next(self.critic.parameters()), DTensor):
+            return sys.maxsize
+        return max(1, self.heads_bytes // (HEAD_COPIES * 4 * self.backbone.vocabulary))
+
+    def _read(self, hidden: Tensor, tokens: Tensor, reference: Tensor | None, with_critic: bool) -> Output:
+        """What the heads say of some states.
+
+        Args:
+            hidden: (S, D) of the states.
+            tokens: (A,) taken in the first of them.
+            reference: (A, D) hidden states of the reference, where there is one.
+            with_critic: whether to read the critic.
+        """
+        count = len(tokens)
+        all_log_probs = self.backbone.logits(hidden).float().log_softmax(-1)
+        taken = all_log_probs[:count]
         log_probs = taken.gather(-1, tokens[:, None]).squeeze(-1)
         probs = all_log_probs.detach().exp()
-        entropy = -(probs[: len(tokens)] * taken.detach()).sum(-1)
-        kl = None
-        if self._has_reference:
-            count = len(tokens)
-            kl = kl_to_reference(
-                taken, self._reference_log_probs(inputs, state_row[:count], state_position[:count])
-            )
+        entropy = -(probs[:count] * taken.detach()).sum(-1)
+        kl = None if reference is None else kl_to_reference(taken, self._reference_log_probs(reference))
         if not with_critic:
             return Output(log_probs, entropy, None, None, None, kl=kl)
         seen = scale_gradient(hidden, self.trunk_gradient)
         estimates = self.critic(seen, tokens, probs)
         config = self.critic.config
         wants_every = config.conservative and not config.held_to_policy
-        every = self.critic.every(seen[: len(tokens)]) if wants_every else None
+        every = self.critic.every(seen[:count]) if wants_every else None
         with torch.no_grad():
             target = self.target_critic(hidden, tokens, probs)
         return Output(
@@ -132,11 +180,18 @@ class ActorCritic(nn.Module):
         )
 
     @torch.no_grad()
-    def _reference_log_probs(self, inputs: dict[str, Tensor], row: Tensor, position: Tensor) -> Tensor:
+    def _reference_hidden(self, inputs: dict[str, Tensor]) -> Tensor:
         if self.reference is not None:
-            return self.reference.logits(self.reference.hidden(inputs)[row, position]).float().log_softmax(-1)
+            return self.reference.hidden(inputs)
         with self.backbone.without_adapters():
-            return self.backbone.logits(self.backbone.hidden(inputs)[row, position]).float().log_softmax(-1)
+            return self.backbone.hidden(inputs)
+
+    @torch.no_grad()
+    def _reference_log_probs(self, hidden: Tensor) -> Tensor:
+        if self.reference is not None:
+            return self.reference.logits(hidden).float().log_softmax(-1)
+        with self.backbone.without_adapters():
+            return self.backbone.logits(hidden).float().log_softmax(-1)
 
     def given(self) -> set[str]:
         """Names in the state that come from the backbone as it was loaded: frozen weights, the reference's, copies."""
@@ -170,6 +225,15 @@ class ActorCritic(nn.Module):
         online = list(self.critic.parameters())
         for target, source in zip(self.target_critic.parameters(), online, strict=True):
             own_part(target).lerp_(own_part(source), tau)
+
+
+def _joined(parts: list[Output]) -> Output:
+    """What was said of all states, chunk by chunk; the critics come first where there are several."""
+    fields: dict[str, Any] = {}
+    for name, first in parts[0]._asdict().items():
+        along = 0 if name in ("log_probs", "entropy", "kl") else 1
+        fields[name] = None if first is None else torch.cat([getattr(part, name) for part in parts], along)
+    return Output(**fields)
 
 
 def own_part(value: Tensor) -> Tensor:

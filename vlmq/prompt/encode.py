@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.processing_utils import ProcessorMixin
 
 from vlmq.api import ModelError, Observation
 from vlmq.prompt import chat
 from vlmq.prompt.parse import ReplyFormat, instruction, thought_span
 from vlmq.prompt.pixels import PictureReader, Pixels, processed
 from vlmq.prompt.processor import load as load_processor
+from vlmq.prompt.processor import reads_conversations
 from vlmq.prompt.processor import save as save_processor
 from vlmq.prompt.template import Template
 
@@ -151,7 +151,7 @@ class Encoder:
 
     def own_inputs(self, observation: Observation) -> dict[str, Tensor]:
         """The first prompt that shows an observation, as the model's own processor gives it to the model: one row."""
-        if not isinstance(self.processor, ProcessorMixin):  # an adapter's, which is used in one way only
+        if not reads_conversations(self.processor):
             prompt = self.prompt(observation, first=True)
             return self.collate(
                 [Row(prompt.ids, () if prompt.pixels is None else (prompt.pixels,))], left=False

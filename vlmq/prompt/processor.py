@@ -87,6 +87,11 @@ def pictures_only(processor: Any) -> Any:
     return type(processor.__name__, (processor, _PicturesOnly), asks)
 
 
+def reads_conversations(processor: Any) -> bool:
+    """Whether it has a way of its own from a conversation to ids: transformers' have, an adapter's has not."""
+    return isinstance(processor, ProcessorMixin)
+
+
 def save(processor: Any, folder: str | Path, source: str | Path) -> None:
     """Write a processor, with the part for videos that `load` left out.
 

@@ -17,16 +17,13 @@ from torch import Tensor, nn
 
 from vlmq.data.batch import Batch
 from vlmq.model import quantize, vision
-from vlmq.model.actor_critic import ActorCritic
+from vlmq.model.actor_critic import HEAD_COPIES, ActorCritic
 from vlmq.model.attention import reusable
 from vlmq.model.backbone import VISION_NAMES
 from vlmq.prompt.window import History
 from vlmq.train import build
 from vlmq.train.adamw import is_low
 from vlmq.train.muon import inner_matrices
-
-_HEAD_COPIES = 4
-"""Tensors of states x vocabulary that the heads keep in float32: logits, log-probabilities, probabilities, gradient."""
 
 
 class Need(NamedTuple):
@@ -103,7 +100,7 @@ def of_batch(model: ActorCritic, batch: Batch) -> list[Need]:
         Need("activations, language", trunk, f"{rows} rows of {length} tokens; an estimate"),
         Need(
             "activations, heads",
-            _HEAD_COPIES * 4 * states * vocabulary,
+            min(HEAD_COPIES * 4 * states * vocabulary, model.heads_bytes),
             f"{states} states x {vocabulary:,} tokens",
         ),
     ]

@@ -62,6 +62,8 @@ class VlmqModule(L.LightningModule):
         dtype: precision of the trunk; heads and losses are float32.
         lora: train low-rank adapters instead of every weight.
         freeze_vision: keep the vision tower's weights.
+        checkpoint_activations: keep of each layer its input alone, and run the layer again in the backward pass: less
+            memory, for about a third more time.
         trust_remote_code: let code that comes with the checkpoint run.
         reply_format: `plain`, `tagged` or `json`.
         thoughts: whether the prompt asks for thoughts before the action; they are allowed in any case.
@@ -107,6 +109,7 @@ class VlmqModule(L.LightningModule):
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         lora: LoraSettings | None = None,
         freeze_vision: bool = False,
+        checkpoint_activations: bool = False,
         trust_remote_code: bool = False,
         reply_format: ReplyFormat = "json",
         thoughts: bool = False,
@@ -162,6 +165,7 @@ class VlmqModule(L.LightningModule):
             "trust_remote_code": trust_remote_code, "reply_format": reply_format, "thoughts": thoughts,
             "history": history, "history_pictures": history_pictures, "max_reply": max_reply,
             "trunk_gradient": trunk_gradient, "critic": asdict(critic),
+            "checkpoint_activations": checkpoint_activations,
             "lora": None if lora is None else asdict(lora),
         }  # fmt: skip
         self.schedule = Schedule(phases)

@@ -119,7 +119,7 @@ class Reader:
             output = model(batch.inputs, batch.state_row, batch.state_position, batch.tokens)
         finally:
             hook.remove()
-        return batch, output, self._likeliest(hidden[0][: len(batch.tokens)])
+        return batch, output, self._likeliest(torch.cat(hidden)[: len(batch.tokens)])
 
     def _likeliest(self, hidden: Tensor) -> list[list[Alternative]]:
         if not self._alternatives:
