@@ -15,7 +15,7 @@ from tensordict import TensorDict
 from torchrl.envs.utils import check_env_specs
 
 from vlmq import keys
-from vlmq.api import ContractError, Episode, PluginError
+from vlmq.api import ContractError, Episode, PluginError, UserError
 from vlmq.env.bridge import PoolEnv
 from vlmq.env.pool import make_pool
 from vlmq.model.backbone import Backbone
@@ -205,6 +205,22 @@ def test_one_that_works_may_break_as_often_as_it_likes(
         played = player.play(policy, range(12), episode_seed(1, "test"), source="test", works=works)
         assert [episode.index for episode in played] == ([] if works else [0])
         assert len(player.discarded) == (12 if works else 11)
+
+
+@pytest.mark.parametrize("expert", [0.0, 1.0], ids=["random", "expert"])
+def test_a_scripted_action_that_does_not_fit_a_reply_is_refused(tiny_encoder: Encoder, expert: float) -> None:
+    said = r"the action 'wait' takes \d+ tokens as a reply, and model\.max_reply is 3; raise it\."
+    with Player("line/Recall-v0", 1, tiny_encoder, max_reply=3, workers=False) as player:
+        policy = ScriptedPolicy(tiny_encoder, seed=1, expert=expert)
+        with pytest.raises(UserError, match=said):
+            list(player.play(policy, [0], episode_seed(1, "test"), source="test"))
+
+
+def test_a_garbled_reply_that_does_not_fit_is_cut(tiny_encoder: Encoder) -> None:
+    with Player("line/Recall-v0", 1, tiny_encoder, max_reply=3, workers=False) as player:
+        policy = ScriptedPolicy(tiny_encoder, seed=1, corruption=1.0)
+        (episode,) = player.play(policy, [0], episode_seed(1, "test"), source="test")
+    assert max(len(turn.reply_ids) for turn in episode.turns) == 3
 
 
 def test_it_is_played_again_where_the_fresh_environment_is(trouble: str) -> None:

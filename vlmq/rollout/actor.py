@@ -11,7 +11,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 
 from vlmq import keys
-from vlmq.api import Observation
+from vlmq.api import Observation, UserError
 from vlmq.prompt.encode import Encoder, Segment, digest
 from vlmq.prompt.parse import ParseError, parse_agent
 from vlmq.prompt.window import History
@@ -69,7 +69,7 @@ class Actor(TensorDictModuleBase):
         logprob = np.zeros((n, self._max_reply), np.float32)
         info = np.zeros((n, len(keys.COLUMNS[keys.REPLY_INFO])), np.int64)
         for slot, context, reply in zip(slots, contexts, replies, strict=True):
-            reply = self._fit(reply)
+            reply = self._fit(reply, context)
             count = len(reply.ids)
             reply_ids[slot, :count], logprob[slot, :count] = reply.ids, reply.logprobs
             seen = 0
@@ -97,10 +97,20 @@ class Actor(TensorDictModuleBase):
             self._idle = Context(-1, 0, [self._encoder.prompt(Observation("", image), first=True)])
         return [self._idle]
 
-    def _fit(self, reply: Reply) -> Reply:
-        """A scripted reply longer than the capacity is cut: its end token is lost, as a model's would be."""
+    def _fit(self, reply: Reply, context: Context) -> Reply:
+        """A garbled reply longer than the capacity is cut: its end token is lost, as a model's would be.
+
+        Raises:
+            UserError: an expert's or a random reply is longer: cut, it would not say its action.
+        """
         if len(reply.ids) <= self._max_reply:
             return reply
+        said = {"expert": context.expert_action, "random": context.random_action}.get(reply.source)
+        if said is not None:
+            raise UserError(
+                f"the action {said!r} takes {len(reply.ids)} tokens as a reply, and model.max_reply is"
+                f" {self._max_reply}; raise it."
+            )
         return Reply(reply.ids[: self._max_reply], reply.logprobs[: self._max_reply], reply.source)
 
     def _context(self, slot: int, view: dict[str, Any]) -> Context:
