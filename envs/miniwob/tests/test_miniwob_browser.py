@@ -276,6 +276,39 @@ def test_a_page_up_to_mischief_changes_no_other_episode(
     assert len(env._page.browser.run("counting", lambda context: context.pages)) <= 2  # type: ignore[union-attr]
 
 
+def _own_address() -> str:
+    """The machine's own address in its network, which packets for the outside leave from; loopback without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address of no machine; nothing is sent
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def test_no_packet_leaves_by_webrtc(make_env: Any) -> None:
+    env = make_env("click-test")
+    env.reset(seed=0)
+    page = env._page._tab.page
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((_own_address(), 0))
+        server.settimeout(3)
+        address, port = server.getsockname()
+        gather = f"""() => new Promise((done) => {{
+            const caller = new RTCPeerConnection({{iceServers: [{{urls: "stun:{address}:{port}"}}]}});
+            caller.onicegatheringstatechange = () => caller.iceGatheringState === "complete" && done();
+            setTimeout(done, 3000);
+            caller.createDataChannel("x");
+            caller.createOffer().then((offer) => caller.setLocalDescription(offer));
+        }})"""
+        env._page.browser.run("calling out", lambda _: page.evaluate(gather))
+        with pytest.raises(TimeoutError):
+            server.recvfrom(2000)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:  # the listener does hear
+            caller.sendto(b"x", (address, port))
+        assert server.recvfrom(2000)[0] == b"x"
+
+
 def test_the_page_reaches_no_network_and_no_other_file(mark: str, make_env: Any) -> None:
     callers: list[Any] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
