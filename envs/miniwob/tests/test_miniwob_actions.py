@@ -86,6 +86,27 @@ def test_what_is_written_reads_back(call: Call) -> None:
     assert parse(write(call.name, *call.arguments)) == call
 
 
+@given(st.floats(0, 159.99999), st.floats(0, 209.99999), st.floats(-1000, 1000))
+def test_a_number_is_written_with_the_decimals_that_are_read(x: float, y: float, step: float) -> None:
+    for name, values in (("mouse_click", (x, y)), ("scroll", (step, step))):
+        call = parse(write(name, *values))
+        assert isinstance(call, Call)
+        assert call.arguments == pytest.approx(values, abs=0.001)
+        assert parse(write(name, *call.arguments)) == call
+    assert write("mouse_click", 123.456789, 0.0001) == "mouse_click(123.456, 0)"
+    assert write("scroll", -999.125, 100.0) == "scroll(-999.125, 100)"
+
+
+@pytest.mark.parametrize(
+    "text", ["click(['{}'])", "mouse_click('{}', 1)", "press('1', ['{}'])", "scroll(['{}'], 1)"]
+)
+def test_a_refusal_quotes_the_beginning_of_what_is_wrong(text: str) -> None:
+    refusal = parse(text.format("x" * 10_000))
+    assert isinstance(refusal, Refusal)
+    assert "xxxx" in refusal.reason
+    assert len(refusal.reason) < 120
+
+
 @given(st.text(alphabet="clickfilselectoption_mouse()[]'\",\\ 0123456789.-\n\t\ud800é", max_size=60))
 def test_any_text_is_a_call_of_the_grammar_or_a_refusal(text: str) -> None:
     call = parse(text)

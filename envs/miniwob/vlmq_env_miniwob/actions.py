@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
 
 AREA_WIDTH_PX = 160
 AREA_HEIGHT_PX = 210
@@ -52,6 +53,9 @@ _KEYS = re.compile(rf"(?:(?:Control|Shift|Alt)\+){{0,3}}(?:[A-Za-z0-9]|{_NAMED_K
 _MOST_OPTIONS = 100
 """Options that one call may name."""
 _FARTHEST_PX = 1000
+_FINEST_PX = Decimal("0.001")
+_MOST_QUOTED = 40
+"""Letters of a wrong argument that a refusal quotes."""
 _BLANK = " \t\r\n"
 
 
@@ -117,7 +121,7 @@ def syntax(*, by_element: bool) -> str:
 
 
 def write(name: str, *arguments: Argument) -> str:
-    """The canonical text of a call, which `parse` reads back."""
+    """The canonical text of a call, which `parse` reads back; of a number the decimals that the language knows."""
     return f"{name}({', '.join(_written(argument) for argument in arguments)})"
 
 
@@ -174,7 +178,7 @@ def _read(kind: str, value: Argument) -> Argument | Refusal:
     """An argument as what it is to be."""
     if kind in (X, Y, STEP):
         if not isinstance(value, float):
-            return Refusal(f"{value!r} stands where a number of pixels is expected")
+            return Refusal(f"{_quoted(value)} stands where a number of pixels is expected")
         limit = {X: AREA_WIDTH_PX, Y: AREA_HEIGHT_PX}.get(kind)
         if limit is not None and not 0 <= value < limit:
             return Refusal(
@@ -184,7 +188,7 @@ def _read(kind: str, value: Argument) -> Argument | Refusal:
     if kind == CHOICE:
         return (value,) if isinstance(value, str) else value
     if not isinstance(value, str):
-        return Refusal(f"a text in quotes is expected where {value!r} stands")
+        return Refusal(f"a text in quotes is expected where {_quoted(value)} stands")
     if kind == BID and not _BID.fullmatch(value):
         return Refusal(f"{value[:20]!r} is no bid: bids are the numbers in the element list, in quotes")
     if kind == KEYS and not _KEYS.fullmatch(value):
@@ -205,7 +209,13 @@ def _written(argument: Argument) -> str:
     if isinstance(argument, str):
         marks = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t"}
         return f"'{''.join(marks.get(letter, letter) for letter in argument)}'"
-    return f"{argument:g}"
+    # Never rounded up: a point of the task area stays in it.
+    return format(Decimal(str(argument)).quantize(_FINEST_PX, ROUND_DOWN).normalize(), "f")
+
+
+def _quoted(argument: Argument) -> str:
+    whole = repr(argument)
+    return whole if len(whole) <= _MOST_QUOTED else f"{whole[:_MOST_QUOTED]}..."
 
 
 def _past_blanks(call: str, place: int) -> int:
