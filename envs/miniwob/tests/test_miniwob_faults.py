@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from vlmq.data.store import EpisodeStore
+from vlmq.train.arena import settle_lost
 
 CONFIG = """\
 trainer: {default_root_dir: RUN, accelerator: cpu, devices: 1, enable_progress_bar: false}
@@ -88,14 +89,22 @@ def _collect(
     return EpisodeStore.open(folder / "run" / "dataset"), done, text, ours
 
 
+def _num_given_up(said: str) -> int:
+    return len(re.findall(r"episode \d+ was given up: ", said))
+
+
+def test_the_episodes_that_collect_gives_up_are_counted(capfd: pytest.CaptureFixture[str]) -> None:
+    settle_lost([(12, "Chromium was killed"), (31, "Chromium failed")])
+    assert _num_given_up("".join(capfd.readouterr())) == 2
+
+
 @pytest.mark.slow
 def test_episodes_are_whole_and_right_or_counted_while_browsers_die(chromium: None, tmp_path: Path) -> None:
     (tmp_path / "calm").mkdir()
     store, done, said, pids = _collect(tmp_path, 1000, random.Random(0))
     assert done.total() >= 20
     assert len(done) == 5, done
-    given_up = re.search(r"(\d+) episodes? (?:was|were) (?:given up|discarded)", said)
-    assert len(store) + (int(given_up[1]) if given_up else 0) == 1000
+    assert len(store) + _num_given_up(said) == 1000
     assert len(store) >= 950
     calm, *_ = _collect(tmp_path / "calm", 60, None)
     assert float(calm.table["success"].mean()) >= 0.95
