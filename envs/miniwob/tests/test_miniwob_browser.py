@@ -190,6 +190,17 @@ def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
 BUSY = "() => { setInterval(() => { const end = performance.now() + 80; while (performance.now() < end); }, 100); }"
 
 
+def test_a_reward_that_is_no_number_fails_the_episode(make_env: Any) -> None:
+    env = make_env("click-test")
+    env.reset(seed=0)
+    page = env._page._tab.page
+    env._page.browser.run("planting", lambda _: page.evaluate("() => core.endEpisode(NaN)"))
+    with pytest.raises(BrowserFailure, match="reward of nan"):
+        env.step("noop()")
+    env.reset(seed=0)
+    assert env.step(env.expert_action())[1] == 1.0
+
+
 def _plant_work(env: Any) -> None:
     env._page.browser.run("planting work", lambda _: env._page._tab.page.evaluate(BUSY))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,14 @@ class View:
 
 
 def view_of(report: dict[str, Any], image: NDArray[np.uint8] | None) -> View:
-    """A view from what the page reports of itself."""
+    """A view from what the page reports of itself.
+
+    Raises:
+        ValueError: the reward is no number that can be learnt from.
+    """
+    raw_reward, reward = float(report["rawReward"]), float(report["reward"])
+    if not (math.isfinite(raw_reward) and math.isfinite(reward)):
+        raise ValueError(f"the page gives a reward of {raw_reward}")
     return View(
         utterance=str(report["utterance"]),
         elements=tuple(_element(each) for each in report["elements"]),
@@ -139,8 +147,8 @@ def view_of(report: dict[str, Any], image: NDArray[np.uint8] | None) -> View:
         focused=None if report["focused"] is None else int(report["focused"]),
         image=image,
         done=bool(report["done"]),
-        raw_reward=float(report["rawReward"]),
-        reward=float(report["reward"]),
+        raw_reward=raw_reward,
+        reward=reward,
     )
 
 
