@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +23,7 @@ import numpy as np
 import psutil
 import pytest
 from vlmq_env_miniwob.browser import BrowserFailure
+from vlmq_env_miniwob.chromium import Remains, _sweep_profiles
 from vlmq_env_miniwob.env import MiniWobEnv, MiniWobTasksEnv
 
 from vlmq.api import PluginError
@@ -185,6 +188,50 @@ def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
     env.reset(seed=1)
     assert env.step(env.expert_action())[1] == 1.0
     assert not _survivors(processes)
+
+
+def test_a_folder_without_its_lock_is_swept_once_it_is_old(temp: Path) -> None:
+    names = ("vlmq-miniwob-lockless", "vlmq-miniwob-cut.new")
+    for name in names:
+        (temp / name / "Default").mkdir(parents=True)
+    Remains().destroy()
+    assert sorted(path.name for path in _left_in(temp)) == sorted(names), "both may be in the making"
+    for name in names:
+        os.utime(temp / name, (time.time() - 3600,) * 2)
+    Remains().destroy()
+    assert not _left_in(temp)
+
+
+def test_no_sweep_takes_a_folder_in_the_making(temp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+
+    def sweep_first(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        _sweep_profiles()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    remains = Remains()
+    assert remains.profile.is_dir()
+    remains.destroy()
+    assert not _left_in(temp)
+
+
+def test_a_removal_that_was_cut_short_is_ended_by_the_next_start(
+    temp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remains = Remains()
+    (remains.profile / "Default").mkdir()
+
+    def take_the_lock_alone(folder: Path, **_: object) -> None:
+        (Path(folder) / "lock").unlink(missing_ok=True)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(shutil, "rmtree", take_the_lock_alone)
+        remains.destroy()
+    assert remains.profile.is_dir()
+    Remains().destroy()
+    assert not _left_in(temp)
 
 
 BUSY = "() => { setInterval(() => { const end = performance.now() + 80; while (performance.now() < end); }, 100); }"

@@ -7,11 +7,13 @@ goes away by `destroy`, or, where the owner was killed before it could, the proc
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 from vlmq.api import PluginError
@@ -22,6 +24,11 @@ CHROMEDRIVER_VARIABLE = "VLMQ_CHROMEDRIVER"
 CHROMEDRIVER_COMMAND = "apt-get install -y chromium-driver"
 
 _PROFILE_PREFIX = "vlmq-miniwob-"
+_UNFINISHED = ".new"
+"""Ends the name of a profile folder until its lock is held."""
+_LOCK = "lock"
+_ABANDONED_S = 600.0
+"""Age from which a profile folder that is unfinished or has no lock belongs to nobody: either takes milliseconds."""
 _PLACES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _MAC_PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -126,11 +133,12 @@ class Remains:
 
     def __init__(self) -> None:
         _sweep_profiles()
-        self.profile = Path(tempfile.mkdtemp(prefix=_PROFILE_PREFIX))
-        self.pid_file = self.profile / "pids"
+        unfinished = Path(tempfile.mkdtemp(prefix=_PROFILE_PREFIX, suffix=_UNFINISHED))
         # The lock says that the owner lives: the kernel drops it with the owner, however that ends.
-        self._lock = os.open(self.profile / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        self._lock = os.open(unfinished / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.profile = unfinished.rename(unfinished.with_suffix(""))
+        self.pid_file = self.profile / "pids"
         self._owner_pid = os.getpid()
         self._destroyed = False
 
@@ -172,7 +180,7 @@ class Remains:
         self.kill_chromium()
         if self.pids is not None and _parent_of(self.pids[1]) == self._owner_pid:
             _kill(self.pids[1], group=False)
-        shutil.rmtree(self.profile, ignore_errors=True)
+        _remove(self.profile)
         os.close(self._lock)
 
     def _is_chromium(self, pid: int) -> bool:
@@ -215,15 +223,40 @@ def _status_of(process: Path) -> list[str] | None:
 def _sweep_profiles() -> None:
     """Remove the profile folders of owners that were killed: those whose lock nobody holds."""
     for profile in Path(tempfile.gettempdir()).glob(f"{_PROFILE_PREFIX}*"):
+        if profile.suffix == _UNFINISHED:
+            _remove_abandoned(profile)
+            continue
         try:
-            lock = os.open(profile / "lock", os.O_RDWR)
+            lock = os.open(profile / _LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            _remove_abandoned(profile)
+            continue
         except OSError:
-            continue  # being made or being removed by another process, or another user's
+            continue  # another user's
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             continue  # its owner lives
         else:
-            shutil.rmtree(profile, ignore_errors=True)
+            _remove(profile)
         finally:
             os.close(lock)
+
+
+def _remove_abandoned(profile: Path) -> None:
+    """Remove a folder that nobody can lock, unless it is being made or being removed by another process."""
+    with contextlib.suppress(OSError):  # it is gone meanwhile
+        if time.time() - profile.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(profile, ignore_errors=True)
+
+
+def _remove(profile: Path) -> None:
+    """Remove a folder whose lock is held, the lock last: the next sweep ends a removal that was cut short."""
+    with contextlib.suppress(OSError):
+        for path in profile.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
+        if [path.name for path in profile.iterdir()] == [_LOCK]:
+            shutil.rmtree(profile, ignore_errors=True)
