@@ -111,10 +111,26 @@ def test_a_missing_browser_is_one_sentence_with_the_command(by: str, monkeypatch
     assert "\n" not in str(caught.value)
 
 
-def test_a_browser_that_does_not_start_fails_and_leaves_nothing(mark: str, temp: Path, make_env: Any) -> None:
-    env = make_env("click-test", chrome="/bin/false")
-    with pytest.raises(BrowserFailure, match="starting"):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("#!/bin/sh\nexit 3\n", "gave no answer"),
+        ("#!/bin/sh\necho no display >&2\necho usage >&2\nexit 3\n", "said 'no display'"),
+        ("not a program", "said 'Exec format error'"),
+    ],
+    ids=["silent", "complaining", "no program"],
+)
+def test_a_browser_that_does_not_start_is_named_with_what_it_said_and_leaves_nothing(
+    content: str, said: str, tmp_path: Path, mark: str, temp: Path, make_env: Any
+) -> None:
+    binary = tmp_path / "browser"
+    binary.write_text(content)
+    binary.chmod(0o755)
+    env = make_env("click-test", chrome=str(binary))
+    with pytest.raises(BrowserFailure, match="starting.*apt-get install -y chromium") as caught:
         env.reset(seed=0)
+    assert f"{binary} {said}; " in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not _survivors(_marked(mark))
     assert not _left_in(temp)
 
@@ -188,6 +204,26 @@ def test_a_killed_browser_raises_and_the_next_reset_is_a_fresh_one(
     env.reset(seed=1)
     assert env.step(env.expert_action())[1] == 1.0
     assert not _survivors(processes)
+
+
+def test_a_killed_driver_is_told_by_the_exception_alone(chromium: None) -> None:
+    owner = """if True:
+        import gc, os, signal
+        from vlmq_env_miniwob.env import MiniWobEnv
+        env = MiniWobEnv("click-test")
+        env.reset(seed=0)
+        os.kill(env._page.browser.pids[1], signal.SIGKILL)
+        try:
+            env.step("noop()")
+        except RuntimeError as failure:
+            print(type(failure).__name__)
+        env.close()
+        del env
+        gc.collect()
+    """
+    said = subprocess.run([sys.executable, "-c", owner], check=True, capture_output=True, text=True)
+    assert said.stdout == "BrowserFailure\n"
+    assert said.stderr == ""
 
 
 def test_a_folder_without_its_lock_is_swept_once_it_is_old(temp: Path) -> None:

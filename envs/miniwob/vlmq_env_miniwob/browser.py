@@ -11,7 +11,9 @@ ends with its pipe when the owner is killed; and the kernel kills Chromium when 
 
 from __future__ import annotations
 
+import asyncio
 import queue
+import re
 import sys
 import threading
 import weakref
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlmq.api import PluginError
-from vlmq_env_miniwob.chromium import Remains, flags
+from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, Remains, flags
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Playwright, Route
@@ -39,6 +41,8 @@ _CLOSE_TIMEOUT_S = 5.0
 _WATCH_S = 5.0
 _MOST_AT_REST = 0.05
 """Share of a core that a browser takes at rest, at most; one that draws on and on takes several times that."""
+_MOST_QUOTED = 200
+"""Letters quoted of what Chromium said."""
 _LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -132,6 +136,9 @@ class Browser:
                 f"Chromium was killed because it did not finish {doing} within {timeout_s:g} s; "
                 "reset() starts a fresh one."
             ) from error
+        except BrowserFailure:
+            self._fail()
+            raise
         except Exception as error:
             self._fail()
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -160,13 +167,21 @@ class _Session:
         self.context: BrowserContext | None = None
 
     def launch(self, chromium: Path, command_line: list[str]) -> None:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
 
         self.playwright = sync_playwright().start()
+        asyncio.get_running_loop().set_exception_handler(_told_elsewhere)
+        try:
+            self.context = self._start(self.playwright, chromium, command_line)
+        except Error as error:
+            raise BrowserFailure(_not_started(chromium, error.message)) from error
+        self.context.route("**/*", self._admit)
+
+    def _start(self, playwright: Playwright, chromium: Path, command_line: list[str]) -> BrowserContext:
         # All flags are ours, so that the program started may be the launcher.
         launcher = ["-I", "-S", str(_LAUNCHER), str(self._remains.pid_file), str(chromium)]
         # Everything that Playwright or Chromium write goes into the one folder that is removed afterwards.
-        self.context = self.playwright.chromium.launch_persistent_context(
+        return playwright.chromium.launch_persistent_context(
             user_data_dir=self._remains.profile,
             artifacts_dir=self._remains.profile / "artifacts",
             executable_path=sys.executable,
@@ -185,7 +200,6 @@ class _Session:
             accept_downloads=False,
             service_workers="block",
         )
-        self.context.route("**/*", self._admit)
 
     def stop(self) -> None:
         if self.playwright is not None:
@@ -223,6 +237,22 @@ class _Watch:
         if self._spent - before > _MOST_AT_REST * _WATCH_S:
             self._session.failed = True
             self._remains.kill_chromium()
+
+
+def _not_started(chromium: Path, report: str) -> str:
+    """Why Chromium did not start, from Playwright's report, which has what it said among its lines."""
+    said = re.search(r"\[err\] (.*FATAL.*)", report) or re.search(r"\[err\] (.*)", report)
+    words = f"said {said[1].strip()[:_MOST_QUOTED]!r}" if said else "gave no answer"
+    return (
+        f"Chromium failed while starting: {chromium} {words}; install one that starts with `{INSTALL_COMMAND}`, "
+        f"or name it with chrome=... or {CHROME_VARIABLE}=..."
+    )
+
+
+def _told_elsewhere(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave out what a dead driver's futures held: the call under way raises, and the next one does."""
+    if context["message"] != "Future exception was never retrieved":
+        loop.default_exception_handler(context)
 
 
 def _submit(jobs: _Jobs, function: Callable[[], T]) -> Future[T]:

@@ -24,7 +24,10 @@ def main(argv: list[str]) -> None:
     with open(partial, "w", encoding="ascii") as file:
         file.write(f"{os.getpid()} {os.getppid()}")
     os.replace(partial, pid_file)
-    os.execv(chromium, [chromium, *argv[2:]])
+    try:
+        os.execv(chromium, [chromium, *argv[2:]])
+    except OSError as error:
+        sys.exit(str(error.strerror))
 
 
 if __name__ == "__main__":
