@@ -27,7 +27,7 @@ from vlmq.api import PluginError
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, Remains, flags
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Playwright, Route
+    from playwright.sync_api import BrowserContext, Playwright, Request, Route
 
 T = TypeVar("T")
 _Jobs = queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
@@ -206,7 +206,8 @@ class _Session:
             self.playwright.stop()
 
     def _admit(self, route: Route) -> None:
-        if route.request.url.startswith(self._files):
+        request = route.request
+        if request.url.startswith(self._files) and not _leads_away(request):
             route.continue_()
         else:
             route.abort("aborted")  # of all error codes, the one that keeps the page that is shown
@@ -237,6 +238,18 @@ class _Watch:
         if self._spent - before > _MOST_AT_REST * _WATCH_S:
             self._session.failed = True
             self._remains.kill_chromium()
+
+
+def _leads_away(request: Request) -> bool:
+    """Whether a page of ours would become another one."""
+    if not request.is_navigation_request() or request.frame.parent_frame is not None:
+        return False
+    here = _document(request.frame.url)
+    return here.startswith("file:") and _document(request.url) != here
+
+
+def _document(address: str) -> str:
+    return re.split("[?#]", address, maxsplit=1)[0]
 
 
 def _not_started(chromium: Path, report: str) -> str:

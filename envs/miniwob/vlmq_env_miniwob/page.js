@@ -30,6 +30,9 @@
   const EDITABLE = ["", "date", "email", "month", "number", "password", "search", "tel", "text", "time", "url", "week"];
   const MAX_OPTIONS = 12;
 
+  const TRIAL_SEED = 0;
+  const CORE_TIMERS = 2;                   // of an episode: its limit and the countdown that is not shown
+
   let keys = new Map();                    // element -> number, in order of first sight in this episode
   let byKey = [];
 
@@ -41,6 +44,32 @@
     if (this instanceof Element && PRESSES.includes(type)) pressed.add(this);
     return listen.call(this, type, ...rest);
   };
+
+  // The page's timers that have not gone off, by kind and number.
+  const waiting = new Set();
+  function follow(set, clear, kind, once) {
+    const [later, never] = [window[set].bind(window), window[clear].bind(window)];
+    window[set] = (task, ...rest) => {
+      const run = typeof task === "function" ? task : new Function(task);
+      const id = later((...given) => {
+        if (once) waiting.delete(kind + id);
+        run(...given);
+      }, ...rest);
+      waiting.add(kind + id);
+      return id;
+    };
+    window[clear] = (id) => {
+      waiting.delete(kind + id);
+      never(id);
+    };
+  }
+  follow("setTimeout", "clearTimeout", "timer", true);
+  follow("setInterval", "clearInterval", "timer", false);
+  follow("requestAnimationFrame", "cancelAnimationFrame", "frame", true);
+
+  // What was scrolled since the page stood as it should.
+  const moved = new Set();
+  listen.call(window, "scroll", (event) => event.target instanceof Element && moved.add(event.target), true);
 
   const waitsForClicks = (element) => clicked.has(element) || !!element.onclick;
   const isMovable = (element) => element.matches(MOVABLE)
@@ -294,6 +323,8 @@
 
   let ownTime = null;                      // the page's own limit in ms, after which it ends the episode
   let decays = false;
+  let restless = false;                    // whether a problem starts timers of its own
+  let asNew = null;                        // the trial of the page as it was loaded
 
   // Before an episode: the page's own clock, and nothing left of the last one.
   function prepare(decay) {
@@ -309,12 +340,51 @@
     core.EPISODE_MAX_TIME = decay ? ownTime : MAX_TIME_MS;
     core.endEpisode(0);
     if (document.activeElement) document.activeElement.blur();
+    localStorage.clear();
+    sessionStorage.clear();
     keys = new Map();
     byKey = [];
   }
 
-  function start(seed, decay) {
+  // An episode that nobody plays: pictures load when they are first shown, and the next one finds them there.
+  function warmUp() {
+    prepare(false);
+    const before = waiting.size;
+    Math.seedrandom(TRIAL_SEED);
+    core.startEpisodeReal();
+    restless = waiting.size > before + CORE_TIMERS;
+  }
+
+  // The page as it stands: tags, what its fields hold, what is scrolled, how much waits to happen.
+  function stand() {
+    const shells = [document.documentElement, document.body].map((element) => element.cloneNode(false));
+    const parts = Array.from(document.body.children).filter((element) => !element.matches(FURNITURE));
+    const fields = Array.from(document.querySelectorAll("input, textarea, select"), (field) => [field.value, field.checked, field.selectedIndex]);
+    const scrolls = Array.from(moved).filter((element) => element.isConnected && (element.scrollTop || element.scrollLeft)).length;
+    // Without what nobody sees: that an element was once clicked or dragged, and numbers that libraries go on counting.
+    const tags = [...shells, ...parts].map((element) => element.outerHTML).join("")
+      .replace(/ data-tampered="[^"]*"| style="(cursor: auto;)?"|(?<=ui-id-|"dp|#dp)\d+/g, "");
+    moved.clear();
+    return JSON.stringify([utterance(), tags, fields, scrolls, waiting.size]);
+  }
+
+  // Whether nothing of earlier episodes is left: the page makes of one seed what it made when it was loaded.
+  function isAsNew() {
+    const isFirst = asNew === null;
+    if (!restless) {
+      Math.seedrandom(TRIAL_SEED);
+      genProblem();
+    }
+    const now = stand();
+    if (isFirst) asNew = now;
+    return isFirst || (now === asNew && !restless);
+  }
+
+  // Begin the seed's episode; null where this is not the page at the address, or no longer as it was loaded.
+  function start(seed, decay, address) {
+    if (location.href.split("#")[0] !== address) return null;
     prepare(decay);
+    if (!isAsNew()) return null;
     Math.seedrandom(seed);
     core.startEpisodeReal();
     return look();
@@ -369,5 +439,6 @@
     return true;
   }
 
-  window.vlmqPage = { ready, prepare, start, look, pointOf, select, setValue, focus, choose };
+  const ours = Object.freeze({ ready, prepare, warmUp, start, look, pointOf, select, setValue, focus, choose });
+  Object.defineProperty(window, "vlmqPage", { value: ours });
 })();

@@ -131,12 +131,12 @@ class _Tab:
             self._devtools = context.new_cdp_session(self.page)
         else:
             self.page, self._devtools = instead.page, instead._devtools
+            # A page is let go nowhere but to itself.
+            self.page.goto("about:blank")
         self._pictures = pictures
         self._mouse_inside = False
-        self.page.goto(file.as_uri(), timeout=START_TIMEOUT_S * 1000)
-        # An episode that nobody plays: pictures load when they are first shown, and the next one finds them there.
-        self.start(0, False, START_TIMEOUT_S)
-        self.page.evaluate(SETTLED)
+        self._address = file.as_uri()
+        self._load()
 
     def come_forward(self, left: _Tab) -> None:
         """Take the place of the tab in front, which lets go of its caret: one that is not seen still costs frames."""
@@ -148,12 +148,15 @@ class _Tab:
             # Left where it was, the last episode's mouse would shade this one's picture.
             self.page.mouse.move(*ASIDE_PX)
             self._mouse_inside = False
-        # A JavaScript number holds 53 bits; a longer seed travels as text.
-        seed = page_seed if page_seed < 2**53 else str(page_seed)
-        report = self.page.evaluate("([seed, decay]) => vlmqPage.start(seed, decay)", [seed, decay])
+        report = self._begin(page_seed, decay)
+        if report is None:
+            self._load()
+            report = self._begin(page_seed, decay)
+        if report is None:
+            raise RuntimeError("the page does not stay as it was loaded")
         if report["ready"]:
             return self._view(report)
-        self.page.wait_for_function("() => vlmqPage.ready()", timeout=ready_timeout_s * 1000)
+        self._wait_until_ready(ready_timeout_s)
         return self.look()
 
     def look(self) -> View:
@@ -187,6 +190,22 @@ class _Tab:
 
     def wait(self, milliseconds: float) -> None:
         self.page.wait_for_timeout(milliseconds)
+
+    def _load(self) -> None:
+        self.page.goto(self._address, timeout=START_TIMEOUT_S * 1000)
+        self.page.evaluate("() => vlmqPage.warmUp()")
+        self._wait_until_ready(START_TIMEOUT_S)
+        self.page.evaluate(SETTLED)
+
+    def _begin(self, page_seed: int, decay: bool) -> dict[str, Any] | None:
+        # A JavaScript number holds 53 bits; a longer seed travels as text.
+        seed = page_seed if page_seed < 2**53 else str(page_seed)
+        arguments = [seed, decay, self._address]
+        report: dict[str, Any] | None = self.page.evaluate("given => vlmqPage.start(...given)", arguments)
+        return report
+
+    def _wait_until_ready(self, timeout_s: float) -> None:
+        self.page.wait_for_function("() => vlmqPage.ready()", timeout=timeout_s * 1000)
 
     def _view(self, report: dict[str, Any]) -> View:
         return view_of(report, self._picture(unfolds=report["unfolds"]) if self._pictures else None)
