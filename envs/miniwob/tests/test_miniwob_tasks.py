@@ -120,12 +120,34 @@ def test_what_was_played_before_changes_no_episode_of_any_task(make_env: MakeEnv
     check_that_play_changes_no_episode(make_env(task), 4)
 
 
+def test_a_field_that_cannot_be_written_in_is_offered_no_text(make_env: MakeEnv) -> None:
+    env = make_env("choose-date", modality="elements")
+    _, info = env.reset(seed=0)
+    assert [element.role for element in env._shown().values()].count("textbox") == 1
+    assert not [action for action in info["legal_actions"] if action.startswith("fill")]
+
+
+def test_what_moves_by_itself_is_shown_and_not_offered(make_env: MakeEnv) -> None:
+    env = make_env("click-dialog", modality="elements")
+    before, info = env.reset(seed=0)
+    assert len(info["legal_actions"]) > 1
+    page = env._page._tab.page  # type: ignore[union-attr]
+    fade = "() => { $('.ui-dialog').animate({opacity: 0.5}, 60000); }"
+    env._page.browser.run("planting", lambda _: page.evaluate(fade))  # type: ignore[union-attr]
+    observation, *_, info = env.step("noop()")
+    assert observation["text"] == before["text"]
+    assert info["legal_actions"] == ("noop()",)
+    assert env.reset(seed=0)[0] == before
+
+
 def test_the_actions_offered_are_those_that_trying_out_would_take() -> None:
-    def element(role: str, *state: str) -> Element:
-        return Element(0, role, "", state, (0.0, 0.0, 1.0, 1.0))
+    def element(role: str, *state: str, takes_text: bool = False) -> Element:
+        return Element(0, role, "", state, (0.0, 0.0, 1.0, 1.0), takes_text=takes_text)
+
+    field = element("textbox", takes_text=True)
 
     shown = {
-        "11": element("textbox"),
+        "11": field,
         "12": element("combobox", 'chosen ["a"]', 'of ["a","it\'s"]'),
         "13": element("button"),
     }
@@ -133,9 +155,8 @@ def test_the_actions_offered_are_those_that_trying_out_would_take() -> None:
         "click('11')", "fill('11', 'xy')", "fill('11', 'z')", "click('12')", "select_option('12', 'a')",
         "select_option('12', 'it\\'s')", "click('13')",
     )  # fmt: skip
-    assert (
-        offered("Set 12:30.", {"11": element("textbox"), "13": element("button")})[1] == "fill('11', '12:30')"
-    )
+    assert offered("Set 12:30.", {"11": field, "13": element("button")})[1] == "fill('11', '12:30')"
+    assert offered("Set 12:30.", {"11": element("textbox")})[0:2] == ("click('11')", "mouse_click(30, 70)")
     things = {
         "11": element("generic", "draggable"),
         "12": element("generic", "draggable"),

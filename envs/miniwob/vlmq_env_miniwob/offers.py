@@ -1,8 +1,8 @@
 """Which of the endless actions are offered as legal ones: those that somebody who tries things out would take.
 
 A click on each element; into each field a text that the instruction quotes; each option of a list; things that can be
-dragged, onto each other. Where a page shows
-hardly an element to click, a picture to draw on or things to drag, points of a grid.
+dragged, onto each other. Where a page shows hardly an element to click, a picture to draw on or things to drag, points
+of a grid. What moves by itself is waited for.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ def offered(utterance: str, elements: Mapping[str, Element]) -> tuple[str, ...]:
         utterance: the instruction.
         elements: what can be acted on, by bid.
     """
-    found = [action for bid, element in elements.items() for action in _of(bid, element, utterance)]
-    found += _drags(elements)
+    still = {bid: element for bid, element in elements.items() if not element.moves}
+    found = [action for bid, element in still.items() for action in _of(bid, element, utterance)]
+    found += _drags(still)
     if len(elements) < _FEW:
         found += _points()
-    return (*found, NOOP) if len(elements) < _FEW else tuple(found)
+    return (*found, NOOP) if len(elements) < _FEW or not found else tuple(found)
 
 
 def _of(bid: str, element: Element, utterance: str) -> Iterator[str]:
     yield click(bid)
-    if element.role in FIELDS:
+    if element.role in FIELDS and element.takes_text:
         yield from (write("fill", bid, word) for word in _quoted(utterance))
     for state in element.state:
         if element.role == "combobox" and state.startswith("of "):

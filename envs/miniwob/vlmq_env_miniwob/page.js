@@ -95,6 +95,8 @@
   const isEditable = (element) => element.isContentEditable || element.tagName === "TEXTAREA"
     || (element.tagName === "INPUT" && EDITABLE.includes(element.getAttribute("type") || ""));
 
+  const takesText = (element) => isEditable(element) && !element.readOnly;
+
   const oneLine = (text) => text.replace(/\s+/g, " ").trim();
   const squeezed = (text) => oneLine(text).slice(0, MAX_NAME);
 
@@ -182,6 +184,7 @@
   function visibleElements() {
     const found = [];
     if (WOB_DONE_GLOBAL) return found;     // the page has put its START cover over everything
+    const moving = window.jQuery ? jQuery.timers.map((timer) => timer.elem).filter((elem) => elem instanceof Element) : [];
     for (const element of document.body.querySelectorAll("*")) {
       if (!isInteractive(element) || element.disabled || element.closest("#reward-display, #click-canvas")) continue;
       // What only surrounds other things to click, a window that can be dragged for instance, is no thing to click.
@@ -195,7 +198,7 @@
       const box = element.getBoundingClientRect();
       found.push({
         key: keys.get(element), role: roleOf(element), name: nameOf(element), state: stateOf(element), point,
-        box: boxOf(box), text: wholeText(element),
+        box: boxOf(box), text: wholeText(element), takesText: takesText(element), moves: moving.some((mover) => mover.contains(element)),
       });
     }
     return found;
@@ -401,7 +404,7 @@
   // Put the caret into an element that holds text, all of it selected; false where it holds none.
   function select(key) {
     const element = there(key);
-    if (!element || !isEditable(element) || element.readOnly) return false;
+    if (!element || !takesText(element)) return false;
     element.focus();
     if (element.select) element.select();
     else getSelection().selectAllChildren(element);

@@ -26,6 +26,8 @@ class Element:
         state: what else is to be seen of it: "checked", 'value "abc"', 'fill red'.
         box: left, top, width, height in pixels.
         text: all that it holds or says, of which the name or the state shows the beginning.
+        takes_text: whether it can be filled in.
+        moves: whether it appears, goes or slides by itself just now: in a moment it may be somewhere else.
     """
 
     key: int
@@ -34,6 +36,8 @@ class Element:
     state: tuple[str, ...]
     box: Box
     text: str = ""
+    takes_text: bool = False
+    moves: bool = False
 
     @property
     def centre(self) -> Point:
@@ -166,6 +170,8 @@ def _element(report: dict[str, Any]) -> Element:
         state,
         _box(report["box"]),
         str(report["text"]),
+        bool(report["takesText"]),
+        bool(report["moves"]),
     )
 
 
