@@ -87,7 +87,7 @@ def test_info_must_say_whether_the_action_was_ok_and_at_the_end_whether_it_was_a
     assert check_info(ID, {"action_ok": np.True_, "legal_actions": legal}, False) == (True, False, legal)
     assert check_info(ID, {"action_ok": False, "success": np.True_}, True) == (False, True, None)
     assert check_info(ID, {"action_ok": True, "success": True}, False)[1] is False
-    wrong: list[tuple[dict[str, Any], bool, str]] = [
+    wrong: list[tuple[Any, bool, str]] = [
         ({}, False, "info['action_ok'] is missing"),
         ({"action_ok": 1}, False, "info['action_ok'] is int; expected bool"),
         ({"action_ok": True}, True, "info['success'] is missing at the end of an episode"),
@@ -97,6 +97,12 @@ def test_info_must_say_whether_the_action_was_ok_and_at_the_end_whether_it_was_a
             False,
             "info['legal_actions'] is list; expected a tuple",
         ),
+        (
+            {"action_ok": True, "legal_actions": ("a", 2)},
+            False,
+            "info['legal_actions'] holds the int 2; expected a tuple of str, or None.",
+        ),
+        (None, False, "info is NoneType; expected a dict at every reset and step."),
     ]
     for info, ended, said in wrong:
         with pytest.raises(ContractError) as caught:
@@ -104,7 +110,7 @@ def test_info_must_say_whether_the_action_was_ok_and_at_the_end_whether_it_was_a
         assert str(caught.value).startswith(f"env 'foo/Bar-v1': {said}")
 
 
-@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, None, "much", [1, 2]])
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, None, "much", "-0.1", b"1", [1, 2]])
 def test_a_reward_must_be_a_finite_number(reward: Any) -> None:
     with pytest.raises(ContractError, match="reward is .*; expected a finite number"):
         check_reward(ID, reward)
@@ -146,3 +152,22 @@ def test_spaces_outside_the_contract_are_refused_with_what_to_use() -> None:
         with pytest.raises(ContractError) as caught:
             check_spaces(ID, env)
         assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"),
+    [
+        ("observation_space", "observation_space is None; expected a Dict with a 'text' of vlmq.api.Text."),
+        ("action_space", "action_space is None; expected vlmq.api.Text."),
+    ],
+)
+def test_a_space_that_was_never_set_is_named(lacking: str, said: str) -> None:
+    class Bare(gymnasium.Env[Any, Any]):
+        pass
+
+    env = Bare()
+    if lacking == "action_space":
+        env.observation_space = observation_space(4, 4)
+    with pytest.raises(ContractError) as caught:
+        check_spaces(ID, env)
+    assert said in str(caught.value)

@@ -51,7 +51,8 @@ def check_spaces(env_id: str, env: gymnasium.Env[Any, Any]) -> Shape:
     Raises:
         ContractError: they are not those of the contract.
     """
-    space, actions = env.observation_space, env.action_space
+    # the class gymnasium.Env names both without giving a value
+    space, actions = getattr(env, "observation_space", None), getattr(env, "action_space", None)
     if not isinstance(space, spaces.Dict) or not isinstance(space.spaces.get("text"), Text):
         raise ContractError(
             f"env '{env_id}': observation_space is {space}; expected a Dict with a 'text' of vlmq.api.Text."
@@ -114,6 +115,10 @@ def check_info(env_id: str, info: Any, ended: bool) -> tuple[bool, bool, tuple[s
     Raises:
         ContractError: one is missing or of the wrong type.
     """
+    if not isinstance(info, Mapping):
+        raise ContractError(
+            f"env '{env_id}': info is {type(info).__name__}; expected a dict at every reset and step."
+        )
     action_ok = info.get("action_ok")
     if not isinstance(action_ok, (bool, np.bool_)):
         raise ContractError(
@@ -130,6 +135,12 @@ def check_info(env_id: str, info: Any, ended: bool) -> tuple[bool, bool, tuple[s
         raise ContractError(
             f"env '{env_id}': info['legal_actions'] is {_kind(legal)}; expected a tuple of str, or None."
         )
+    for action in legal or ():
+        if not isinstance(action, str):
+            raise ContractError(
+                f"env '{env_id}': info['legal_actions'] holds the {type(action).__name__} {action!r};"
+                " expected a tuple of str, or None."
+            )
     return bool(action_ok), ended and bool(success), legal
 
 
@@ -154,7 +165,8 @@ def check_reward(env_id: str, reward: Any) -> float:
         ContractError: it is no finite number.
     """
     try:
-        number = float(reward)
+        # float() reads texts, too: those have no __float__
+        number = float(reward) if hasattr(reward, "__float__") else math.nan
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
