@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -309,6 +310,37 @@ class hangs(Walk):
         return action in self.legal_actions
 
 
+class hangs_when_made(Walk):
+    def __init__(self, modality: str = "image") -> None:
+        while True:
+            time.sleep(0.01)
+
+
+class exits_when_made(Walk):
+    def __init__(self, modality: str = "image") -> None:
+        sys.exit(0)
+
+
+class exits_at_reset(Walk):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        sys.exit(0)
+
+
+class exits_in_a_turn(Walk):
+    def move(self, action: str) -> None:
+        sys.exit(0)
+
+
+class ends_the_process(Walk):
+    def move(self, action: str) -> None:
+        os._exit(0)
+
+
+class kills_the_process(Walk):
+    def move(self, action: str) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class dies_elsewhere(Walk):
     def __init__(self, modality: str = "image") -> None:
         super().__init__(modality)
@@ -354,6 +386,27 @@ class no_process_outlives_close(Walk):
     def __init__(self, modality: str = "image") -> None:
         super().__init__(modality)
         self.helper = subprocess.Popen(["sleep", "86399"], start_new_session=True)
+
+
+class cannot_be_made_often(Walk):
+    """A process can make twelve of them."""
+
+    made = 0
+
+    def __init__(self, modality: str = "image") -> None:
+        super().__init__(modality)
+        type(self).made += 1
+        if self.made > 12:
+            raise RuntimeError("no more looms")
+
+
+class ends_the_process_when_closed_often(Walk):
+    closed = 0
+
+    def close(self) -> None:
+        type(self).closed += 1
+        if self.closed > 12:
+            os._exit(0)
 
 
 class no_thread_outlives_close(Walk):

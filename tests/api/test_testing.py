@@ -17,7 +17,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from vlmq.api import PluginError
-from vlmq.api.testing import CHECKS, EnvContract, Report, check_env, play
+from vlmq.api.testing import CHECKS, EnvContract, Report, check_env, deadline
 from vlmq.api.testing.about_declaration import DECLARATIONS
 from vlmq.api.testing.deadline import Hung, time_limit
 
@@ -88,8 +88,8 @@ def _toys_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("contract_toys", None)
 
 
-def spec(name: str, **kwargs: Any) -> EnvSpec:
-    return EnvSpec(id=f"toys/{name}-v0", entry_point=f"contract_toys:{name}", kwargs=kwargs)
+def spec(name: str, module: str = "contract_toys", **kwargs: Any) -> EnvSpec:
+    return EnvSpec(id=f"toys/{name}-v0", entry_point=f"{module}:{name}", kwargs=kwargs)
 
 
 def failures(report: Report) -> dict[str, str]:
@@ -120,7 +120,7 @@ def test_the_correct_toy_passes_every_check() -> None:
 def test_a_broken_toy_fails_its_check_and_no_other(name: str) -> None:
     asked = [check for check in CHECKS if check not in IN_FRESH_PROCESS]
     extra = {"extra": lambda: None} if name == "spec_pickles" else {}
-    report = check_env(spec(name, **extra), only=asked)
+    report = check_env(spec(name, **extra), only=asked, here=True)
     assert list(failures(report)) == [name], report.as_text()
     (check,) = report.failed
     assert MENDS[name] in check.mend
@@ -167,9 +167,10 @@ def test_declared_chance_is_checked_and_not_only_believed() -> None:
         ),
         ("ENTRY = print", "the entry point of 'plant/Walk-v0' is <built-in function print>"),
         ("import sys\nif 'pytest' not in sys.modules:\n    raise KeyError('pen')", "KeyError: 'pen'"),
+        ("import PIL\nclass Tea:\n    pass\nKWARGS = {'extra': Tea}", "imports PIL"),
         ("", None),
     ],
-    ids=["environment", "heavy", "network", "callable", "here-only", "light"],
+    ids=["environment", "heavy", "network", "callable", "here-only", "kwargs-of-its-own", "light"],
 )
 def test_the_import_of_a_spec_module_is_watched_in_a_fresh_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str | None
@@ -177,8 +178,8 @@ def test_the_import_of_a_spec_module_is_watched_in_a_fresh_process(
     module = f"plant_specs_{abs(hash(source))}"
     entry = "contract_toys:Walk"
     (tmp_path / f"{module}.py").write_text(
-        f"from gymnasium.envs.registration import EnvSpec\nENTRY = {entry!r}\n{source}\n"
-        "SPECS = (EnvSpec(id='plant/Walk-v0', entry_point=ENTRY),)\n"
+        f"from gymnasium.envs.registration import EnvSpec\nENTRY = {entry!r}\nKWARGS = {{}}\n{source}\n"
+        "SPECS = (EnvSpec(id='plant/Walk-v0', entry_point=ENTRY, kwargs=KWARGS),)\n"
     )
     metadata = tmp_path / "vlmq_env_plant-1.0.dist-info"
     metadata.mkdir()
@@ -218,7 +219,7 @@ def test_a_class_that_no_other_process_can_import_is_checked_as_far_as_that_goes
 
 
 def test_a_process_that_dies_is_told_of_in_its_own_words() -> None:
-    report = check_env(spec("dies_elsewhere"), only=["the_seed_decides_in_a_fresh_process"])
+    report = check_env(spec("dies_elsewhere"), only=["the_seed_decides_in_a_fresh_process"], here=True)
     said = failures(report)["the_seed_decides_in_a_fresh_process"]
     assert "a fresh process ended before it could tell: out of yarn" in said
 
@@ -281,10 +282,74 @@ def test_the_test_class_has_a_test_for_each_check() -> None:
 
 
 def test_an_environment_that_hangs_ends_its_check_and_not_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(play, "CALL_LIMIT_S", 0.3)
-    report = check_env(spec("hangs"), only=["plays", "no_text_raises", "expert_solves"])
+    monkeypatch.setattr(deadline, "CALL_LIMIT_S", 0.3)
+    report = check_env(spec("hangs"), only=["plays", "no_text_raises", "expert_solves"], here=True)
     assert list(failures(report)) == ["no_text_raises"]
     assert "raises Hung: no answer within 0.3 s" in report.failed[0].seen
+
+
+def test_an_environment_that_hangs_when_it_is_made_fails_to_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "MAKING_LIMIT_S", 0.3)
+    report = check_env(spec("hangs_when_made"), only=["can_be_made"], here=True)
+    assert "making it raises Hung: no answer within 0.3 s" in failures(report)["can_be_made"]
+
+
+@pytest.mark.parametrize(
+    ("name", "failed", "said"),
+    [
+        ("in_the_expert", "expert_acts_legally", "Hung: no answer within 0.3 s"),
+        ("in_close", "close_can_be_repeated", "raises Hung: no answer within 0.3 s"),
+        ("in_a_turn_that_catches_exceptions", "plays", "raises Hung: no answer within 0.3 s"),
+        ("in_a_turn_that_catches_all_once", "plays", "raises Hung: no answer within 0.3 s"),
+        ("in_a_turn_that_catches_all", "plays", "a call does not come back, and cannot be interrupted"),
+    ],
+)
+def test_whichever_call_hangs_the_report_names_it(name: str, failed: str, said: str) -> None:
+    asked = ["can_be_made", "plays", "expert_acts_legally", "secrets_are_kept", "close_can_be_repeated"]
+    report = check_env(spec(name, "hasty_toys"), only=asked, seeds=range(3))
+    assert list(failures(report)) == [failed], report.as_text()
+    assert said in report.failed[0].seen
+
+
+@pytest.mark.parametrize(
+    ("name", "failed", "said"),
+    [
+        ("exits_when_made", "can_be_made", "making it raises SystemExit: 0"),
+        ("exits_at_reset", "plays", "reset raises SystemExit: 0"),
+        ("exits_in_a_turn", "plays", "raises SystemExit: 0"),
+        ("ends_the_process", "plays", "the process that plays it was ended with exit code 0"),
+        ("kills_the_process", "plays", "the process that plays it was ended by SIGKILL"),
+    ],
+)
+def test_an_environment_that_ends_its_process_fails_and_the_report_is_whole(
+    name: str, failed: str, said: str
+) -> None:
+    asked = ["can_be_made", "plays", "expert_solves", "throughput"]
+    report = check_env(spec(name), only=asked, seeds=range(2))
+    assert [check.name for check in report.checks] == asked
+    assert list(failures(report)) == [failed], report.as_text()
+    assert said in report.failed[0].seen
+    assert [check.status for check in report.checks][-2:] == ["skipped", "skipped"]
+
+
+def test_a_process_exit_is_a_fault_in_the_test_class_too() -> None:
+    class TestExits(EnvContract):
+        env_id = spec("exits_in_a_turn")
+        seeds = range(2)
+
+    try:
+        with pytest.raises(AssertionError, match="raises SystemExit: 0"):
+            TestExits.ask("plays")
+    finally:
+        TestExits.teardown_class()
+
+
+@pytest.mark.parametrize("name", ["cannot_be_made_often", "ends_the_process_when_closed_often"])
+def test_cycles_that_break_off_are_a_fault(name: str) -> None:
+    report = check_env(
+        spec(name), only=["plays", "no_process_outlives_close", "memory_does_not_grow"], cycles=20
+    )
+    assert list(failures(report)) == ["no_process_outlives_close"], report.as_text()
 
 
 def test_a_time_limit_leaves_the_alarm_of_others_as_it_was() -> None:

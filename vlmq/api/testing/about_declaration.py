@@ -12,6 +12,8 @@ import gymnasium
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 
 from vlmq.api.errors import ContractError, UserError
+from vlmq.api.testing import deadline
+from vlmq.api.testing.deadline import FAILURES, time_limit
 from vlmq.api.testing.fresh import Unanswered
 from vlmq.api.testing.question import Fault, Skip, question, raised
 from vlmq.api.testing.subject import Subject
@@ -22,7 +24,7 @@ def can_be_made(subject: Subject) -> str:
     """The environment is made from its spec and arguments."""
     try:
         env = subject.player.env
-    except Exception as error:
+    except FAILURES as error:
         # gymnasium repeats the whole call in a TypeError; its cause is what the constructor said
         said = error.__cause__ if isinstance(error, TypeError) and error.__cause__ else error
         entry = subject.target.spec.entry_point
@@ -138,9 +140,9 @@ def gymnasium_finds_no_fault(subject: Subject) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with subject.made() as player:
+            with subject.made() as player, time_limit(deadline.MAKING_LIMIT_S):
                 gymnasium_check_env(player.env.unwrapped, skip_render_check=True, skip_close_check=True)
-        except Exception as error:
+        except FAILURES as error:
             raise Fault(
                 f"gymnasium.utils.env_checker: {' '.join(str(error).split())}",
                 "the interface of gymnasium.Env",
@@ -155,7 +157,7 @@ def _commands(entry: object) -> str:
     if isinstance(entry, str):
         try:
             entry = gymnasium.envs.registration.load_env_creator(entry)
-        except Exception:
+        except FAILURES:
             return ""
     metadata = getattr(entry, "metadata", None)
     declared = metadata.get("vlmq") if isinstance(metadata, Mapping) else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from vlmq.api.contract import check_info, check_reward
 from vlmq.api.errors import ContractError
+from vlmq.api.testing.deadline import FAILURES, close_quietly
 from vlmq.api.testing.fresh import Unanswered, episode
 from vlmq.api.testing.play import Moment, Player, Record, difference
 from vlmq.api.testing.question import Fault, Skip, question, raised, shown
@@ -104,7 +105,7 @@ def the_id_that_is_played_plays_the_same(subject: Subject) -> str:
     for env_id, record in list(named.items())[:3]:
         try:
             env = find_target(env_id, {}).make()
-        except Exception as error:
+        except FAILURES as error:
             raise Fault(
                 f"info['env_id'] is {env_id!r} with seed {record.seed}, which cannot be made: {raised(error)}",
                 "a registered id",
@@ -115,7 +116,7 @@ def the_id_that_is_played_plays_the_same(subject: Subject) -> str:
                 record.fingerprints(), Player(env).replay(record.seed, record.actions).fingerprints()
             )
         finally:
-            env.close()
+            close_quietly(env)
         if apart is not None:
             raise Fault(
                 f"with seed {record.seed} {env_id} plays another episode: it differs in {apart}",

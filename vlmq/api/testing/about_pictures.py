@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
+from vlmq.api.testing.deadline import FAILURES
 from vlmq.api.testing.play import Moment, Player, Record, canonical, random_legal
 from vlmq.api.testing.question import Fault, Skip, question, raised
 from vlmq.api.testing.subject import Subject
@@ -35,7 +36,7 @@ def modalities_work(subject: Subject) -> str:
             else:
                 with subject.made(modality=modality) as player:
                     fault = _modality_fault(subject, player, modality)
-        except Exception as error:
+        except FAILURES as error:
             fault = f"making it raises {raised(error)}"
         if fault is not None:
             raise Fault(

@@ -1,30 +1,23 @@
 """What only a fresh process can tell: both ends of it.
 
 A new interpreter with another hash seed imports the spec module, plays the same episodes again, plays them in
-vector environments, and then makes and closes the environment many times. It writes each part's findings as a
-line of JSON, so that what came before a crash is not lost. It is no child of `multiprocessing`, for that would
-import the caller's `__main__` again.
+vector environments, and then makes and closes the environment many times.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import pickle
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from vlmq.api.imports import watched_import
 from vlmq.api.testing import vectors
+from vlmq.api.testing.deadline import FAILURES, expect_silence, time_limit
+from vlmq.api.testing.launch import Launched, job_of, tell
 from vlmq.api.testing.leftovers import MARK, holdings, marked
 from vlmq.api.testing.play import Player, Record, generator, random_legal
 from vlmq.api.testing.question import Skip, raised
@@ -44,7 +37,6 @@ REPLAY_TURNS = 50
 """Turns of each episode that is compared; longer ones tell nothing new."""
 
 _BY_NAME = "check it by its id, or give the entry point as 'module:Class'"
-_LAUNCH = "import sys; sys.path[:] = {path!r}; from vlmq.api.testing.fresh import main; main({folder!r})"
 
 
 @dataclass(frozen=True)
@@ -69,23 +61,14 @@ class FreshProcess:
 
     def __init__(self, target: Target, seeds: Sequence[int], cycles: int, mark: str) -> None:
         try:
-            job = pickle.dumps(Job(target, tuple(seeds), cycles))
-        except Exception as error:
+            # the module's name apart: reading the target may import it, and that is to be watched
+            job = pickle.dumps((target.module, pickle.dumps(Job(target, tuple(seeds), cycles))))
+        except FAILURES as error:
             raise Skip(f"a fresh process cannot be told of it: {raised(error)}; {_BY_NAME}") from error
         self._bare = target.bare
-        self._folder = tempfile.TemporaryDirectory(prefix="vlmq-check-", ignore_cleanup_errors=True)
-        folder = Path(self._folder.name)
-        (folder / "job").write_bytes(job)
         hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-        with (folder / "errors").open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _LAUNCH.format(path=sys.path, folder=str(folder))],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env={**os.environ, "PYTHONHASHSEED": hash_seed, MARK: mark},
-                start_new_session=True,  # Ctrl-C does not reach it; its group is ended as one
-            )
+        self._process = Launched(__name__, job, {"PYTHONHASHSEED": hash_seed, MARK: mark}, aside=True)
+        self._found: dict[str, dict[str, Any]] = {}
         self._deadline = time.monotonic() + TIMEOUT_S
 
     def part(self, name: str) -> Any:
@@ -95,65 +78,52 @@ class FreshProcess:
             Unanswered: the process died or hung before, or the part itself raised.
             Skip: it was given a class that it cannot import.
         """
-        path = Path(self._folder.name) / "findings"
+        expect_silence(TIMEOUT_S)
         while True:
-            ended = self._process.poll() is not None
-            for line in path.read_text().splitlines() if path.exists() else ():
-                found = json.loads(line)
-                if found["part"] == "job" and "error" in found:
-                    said = f"a fresh process cannot import it: {found['error']}"
-                    raise Skip(f"{said}; {_BY_NAME}") if self._bare else Unanswered(said)
-                if found["part"] == name:
-                    if "error" in found:
-                        raise Unanswered(found["error"])
-                    return found["value"]
-            if ended:
-                raise Unanswered(f"a fresh process ended before it could tell: {self._last_words()}")
+            ended = self._process.exit_code is not None
+            self._found.update({found["part"]: found for found in self._process.news()})
+            if name in self._found:
+                if "error" in self._found[name]:
+                    raise Unanswered(self._found[name]["error"])
+                return self._found[name]["value"]
+            if "error" in self._found.get("job", {}):
+                said = f"a fresh process cannot import it: {self._found['job']['error']}"
+                raise Skip(f"{said}; {_BY_NAME}") if self._bare else Unanswered(said)
             if time.monotonic() > self._deadline:
-                self.end()
+                self._process.stop()
                 raise Unanswered(f"a fresh process did not get so far within {TIMEOUT_S:g} s")
+            if ended:
+                raise Unanswered(f"a fresh process ended before it could tell: {self._process.last_words()}")
             time.sleep(0.02)
 
     def end(self) -> None:
         """End the process and its group. Idempotent."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._folder.cleanup()
-
-    def _last_words(self) -> str:
-        said = (Path(self._folder.name) / "errors").read_text(errors="replace").strip().splitlines()
-        return said[-1][:300] if said else f"exit code {self._process.returncode}"
+        self._process.end()
 
 
 def main(folder: str) -> None:
     """The process's end."""
-    job: Job | None = None
 
     def told(part: str, ask: Callable[[], Any]) -> None:
         try:
             found = {"part": part, "value": ask()}
-        except Exception as error:
+        except FAILURES as error:
             found = {"part": part, "error": raised(error)}
-        with (Path(folder) / "findings").open("a") as file:
-            # in one write, so that no half line is ever read
-            file.write(json.dumps(found) + "\n")
+        tell(folder, found)
 
-    def read() -> None:
-        nonlocal job
-        job = pickle.loads((Path(folder) / "job").read_bytes())
-
-    told("job", read)
-    if job is None:
+    jobs: list[Job] = []
+    module, job = pickle.loads(job_of(folder))
+    told("import", lambda: _import(module))
+    told("job", lambda: jobs.append(pickle.loads(job)))
+    if not jobs:
         return
-    target, seeds, cycles = job.target, job.seeds, job.cycles
+    target, seeds, cycles = jobs[0].target, jobs[0].seeds, jobs[0].cycles
     records: list[Record] = []
 
     def play() -> list[list[list[str]]]:
         records.extend(_episodes(target, seeds))
         return [record.fingerprints() for record in records]
 
-    told("import", lambda: _import(target.module))
     told("episodes", play)
     told("sync", lambda: vectors.compare(target, records[:2], "sync"))
     told("async", lambda: vectors.compare(target, records[:2], "async"))
@@ -182,7 +152,8 @@ def _episodes(target: Target, seeds: Sequence[int]) -> list[Record]:
     try:
         return [episode(Player(env), seed) for seed in seeds]
     finally:
-        env.close()
+        with time_limit():
+            env.close()
 
 
 def _cycles(target: Target, seed: int, cycles: int) -> list[dict[str, float]]:
@@ -196,7 +167,8 @@ def _cycles(target: Target, seed: int, cycles: int) -> list[dict[str, float]]:
         record = Record(seed)
         if player.reset(record):
             player.turn(record, random_legal(env, record.moments[-1], generator(seed)))
-        env.close()
+        with time_limit():
+            env.close()
         del env, player, record
         gc.collect()
         deadline = time.monotonic() + CLOSING_S

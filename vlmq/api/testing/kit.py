@@ -1,39 +1,17 @@
-"""The list of checks, and `check_env`, which asks them all."""
+"""`check_env`, which asks an environment every check."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from typing import Any
 
-from vlmq.api.testing import (
-    about_actions,
-    about_declaration,
-    about_episodes,
-    about_outcome,
-    about_pictures,
-    about_resources,
-)
-from vlmq.api.testing.question import Skip
+from vlmq.api.testing.apart import Job, ask_apart
+from vlmq.api.testing.checks import CHECKS, QUESTIONS, ask
 from vlmq.api.testing.report import Check, Report
-from vlmq.api.testing.subject import Subject
+from vlmq.api.testing.subject import several
 from vlmq.api.testing.target import Checkable, find_target
 
-QUESTIONS = {
-    question.name: question
-    for question in (
-        *about_declaration.FIRST,
-        *about_episodes.QUESTIONS,
-        *about_pictures.QUESTIONS,
-        *about_actions.QUESTIONS,
-        *about_outcome.QUESTIONS,
-        *about_resources.QUESTIONS,
-        *about_declaration.LAST,
-    )
-}
-
-CHECKS: dict[str, str] = {name: question.claim for name, question in QUESTIONS.items()}
-"""Every check by its name, with the claim that it makes, in the order in which they are asked."""
+__all__ = ["CHECKS", "CYCLES", "QUESTIONS", "SEEDS", "check_env"]
 
 SEEDS = range(20)
 CYCLES = 60
@@ -47,9 +25,13 @@ def check_env(
     cycles: int = CYCLES,
     only: Collection[str] | None = None,
     tell: Callable[[Check], None] | None = None,
+    here: bool = False,
     **kwargs: Any,
 ) -> Report:
     """Ask an environment everything that the contract demands. What is wrong with it stands in the report.
+
+    A process of its own plays the environment, so that one which ends or blocks that process is reported, too. What
+    no other process can be told of, a class from `__main__` for instance, is played in this one.
 
     Args:
         env: an id such as "foo/Bar-v0", a gymnasium EnvSpec, or a class or function that makes one. What needs
@@ -58,6 +40,7 @@ def check_env(
         cycles: how often it is made and closed to see what leaks.
         only: names from `CHECKS`; None means all. Those that they need are asked as well.
         tell: called with each outcome as soon as it is there.
+        here: play it in this process, for a debugger.
         kwargs: the environment's own arguments.
 
     Raises:
@@ -67,15 +50,19 @@ def check_env(
     unknown = sorted(set(only or ()) - set(QUESTIONS))
     if unknown:
         raise ValueError(f"no check is called {', '.join(unknown)}; vlmq.api.testing.CHECKS lists them")
-    target = find_target(env, kwargs)
-    with Subject(target, seeds, cycles, QUESTIONS) as subject:
-        if only is None and subject.answer("can_be_made").status == "passed":
-            with suppress(Skip):
-                _ = subject.fresh  # works beside the checks that follow
-        checks = []
-        for name in QUESTIONS:
-            if only is None or name in only:
-                checks.append(subject.answer(name))
-                if tell is not None:
-                    tell(checks[-1])
-    return Report(target.env_id, tuple(checks))
+    job = Job(
+        find_target(env, kwargs),
+        several(seeds),
+        cycles,
+        tuple(name for name in QUESTIONS if only is None or name in only),
+    )
+    checks: list[Check] = []
+
+    def note(check: Check) -> None:
+        checks.append(check)
+        if tell is not None:
+            tell(check)
+
+    if here or not ask_apart(job, note):
+        ask(job.target, job.seeds, job.cycles, job.names, note)
+    return Report(job.target.env_id, tuple(checks))

@@ -15,14 +15,11 @@ import numpy as np
 from vlmq.api.contract import check_observation
 from vlmq.api.env import expert_action
 from vlmq.api.errors import ContractError
-from vlmq.api.testing.deadline import time_limit
+from vlmq.api.testing.deadline import FAILURES, time_limit
 from vlmq.api.testing.question import raised, shown
 
 DEFAULT_TURN_LIMIT = 1000
 """Turns in which every episode must end, where neither the metadata nor the spec declares a limit."""
-
-CALL_LIMIT_S = 60.0
-"""A reset or a turn that takes longer counts as one that never returns."""
 
 CONTRACT_KEYS = ("action_ok", "legal_actions", "success", "progress", "state_key", "error")
 
@@ -124,8 +121,9 @@ class Player:
         if self.reset(record):
             for _ in range(limit):
                 try:
-                    action = policy(self.env, record.moments[-1], rng)
-                except Exception as error:
+                    with time_limit():
+                        action = policy(self.env, record.moments[-1], rng)
+                except FAILURES as error:
                     record.error = raised(error)
                     break
                 if action is None or not self.turn(record, action) or record.ended:
@@ -156,9 +154,9 @@ class Player:
     def _note(self, record: Record, action: str | None, call: Callable[[], tuple[Any, ...]]) -> bool:
         start = time.perf_counter()
         try:
-            with time_limit(CALL_LIMIT_S):
+            with time_limit():
                 observation, reward, terminated, truncated, info = call()
-        except Exception as error:
+        except FAILURES as error:
             where = "reset" if action is None else f"step({shown(action)})"
             record.error = f"{where} raises {raised(error)}"
             return False

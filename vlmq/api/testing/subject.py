@@ -16,6 +16,7 @@ import gymnasium
 from vlmq.api.contract import Shape, check_spaces
 from vlmq.api.env import SupportsExpert, expert_action
 from vlmq.api.testing import play
+from vlmq.api.testing.deadline import FAILURES, close_quietly, time_limit
 from vlmq.api.testing.fresh import FreshProcess
 from vlmq.api.testing.fuzz import Fuzzed, fuzz
 from vlmq.api.testing.leftovers import MARK, end_marked
@@ -38,17 +39,17 @@ class Subject:
     def __init__(
         self, target: Target, seeds: Sequence[int], cycles: int, questions: Mapping[str, Question]
     ) -> None:
-        if len(seeds) < 2:
-            raise ValueError(f"seeds has {len(seeds)} of them; give at least two different ones")
         self.target = target
-        self.seeds = tuple(int(seed) for seed in seeds)
+        self.seeds = several(seeds)
         self.cycles = cycles
         self._questions = questions
         self._answers: dict[str, Check] = {}
         self._further = 0
+        self._close_hangs = False
         self._mark_before = os.environ.get(MARK)
-        # every process that starts from here on inherits the mark, and so can be found and ended
-        self._mark = os.environ[MARK] = secrets.token_hex(8)
+        # every process that starts from here on inherits the mark, and so can be found and ended; a check that
+        # was itself started by one finds it by the same beginning
+        self._mark = os.environ[MARK] = f"{self._mark_before or ''}{secrets.token_hex(8)}"
 
     # -- asking ------------------------------------------------------------------------------------------
 
@@ -73,7 +74,7 @@ class Subject:
             return Check(wanted.name, "skipped", str(reason))
         except Fault as fault:
             return Check(wanted.name, "failed", fault.seen, fault.expected, fault.mend)
-        except Exception as error:  # no fault of an environment may end the report about it
+        except FAILURES as error:  # no fault of an environment may end the report about it
             return Check(wanted.name, "failed", raised(error), wanted.claim, "see the code that raised it.")
 
     # -- the environment ---------------------------------------------------------------------------------
@@ -85,8 +86,11 @@ class Subject:
         try:
             yield Player(env)
         finally:
-            with suppress(Exception):  # whether closing works is a question of its own
-                env.close()
+            self._close(env)
+
+    def _close(self, env: gymnasium.Env[Any, Any]) -> None:
+        """Close it, unless that was seen to hang: each further one would take as long."""
+        self._close_hangs = self._close_hangs or not close_quietly(env)
 
     @cached_property
     def player(self) -> Player:
@@ -135,30 +139,34 @@ class Subject:
 
     @cached_property
     def mixed_play(self) -> list[Record]:
-        """Legal play with nonsense in between, for some seeds."""
-        return [self.player.play(seed, play.mostly_legal, self.turn_limit, salt=1) for seed in self.seeds[:5]]
+        """Legal play with nonsense in between, for some seeds; none after the first that raises."""
+        return self._played(self.seeds[:5], play.mostly_legal, salt=1)
 
     @cached_property
     def expert_play(self) -> list[Record]:
-        """The expert's episodes, one for each seed; none where there is no expert."""
+        """The expert's episodes, one for each seed; none after the first that raises, or where there is no expert."""
         env, first = self.player.env, Record(self.seeds[0])
         if not isinstance(env.unwrapped, SupportsExpert) or not self.player.reset(first):
             return []
-        with suppress(Exception):
+        with suppress(*FAILURES), time_limit():
             if expert_action(env) is None:
                 return []
-        return [self.player.play(seed, play.expert, self.turn_limit) for seed in self.seeds]
+        return self._played(self.seeds, play.expert)
 
     def further_play(self, count: int) -> tuple[list[Record], list[Record]]:
         """The expert's episodes and random legal play, for as many seeds that nobody has met."""
         first = max(self.seeds) + 1 + self._further
         self._further += count
         seeds = range(first, first + count)
-        expert, chance = (
-            [self.player.play(seed, chooser, self.turn_limit) for seed in seeds]
-            for chooser in (play.expert, play.random_legal)
-        )
-        return expert, chance
+        return self._played(seeds, play.expert), self._played(seeds, play.random_legal)
+
+    def _played(self, seeds: Sequence[int], policy: play.Policy, salt: int = 0) -> list[Record]:
+        records: list[Record] = []
+        for seed in seeds:
+            records.append(self.player.play(seed, policy, self.turn_limit, salt=salt))
+            if records[-1].error is not None:
+                break
+        return records
 
     @property
     def records(self) -> list[Record]:
@@ -180,8 +188,7 @@ class Subject:
     def close(self) -> None:
         """Close the environment, and end what it or the checks left running."""
         if "player" in self.__dict__:
-            with suppress(Exception):
-                self.player.env.close()
+            self._close(self.player.env)
         if "fresh" in self.__dict__:
             self.fresh.end()
         end_marked(self._mark)
@@ -195,3 +202,14 @@ class Subject:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def several(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds as they are kept.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    if len(seeds) < 2:
+        raise ValueError(f"seeds has {len(seeds)} of them; give at least two different ones")
+    return tuple(int(seed) for seed in seeds)

@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from vlmq.api.contract import ENTRY_POINT_GROUP
 from vlmq.api.errors import PluginError
+from vlmq.api.testing import deadline
 
 Checkable = str | EnvSpec | Callable[..., gymnasium.Env[Any, Any]]
 """An id such as "foo/Bar-v0", a spec, or whatever makes an environment when it is called."""
@@ -41,7 +42,8 @@ class Target:
 
     def make(self, **more: Any) -> gymnasium.Env[Any, Any]:
         """A new instance; `more` overrides the arguments."""
-        return gymnasium.make(self.spec, disable_env_checker=True, **{**self.kwargs, **more})
+        with deadline.time_limit(deadline.MAKING_LIMIT_S):
+            return gymnasium.make(self.spec, disable_env_checker=True, **{**self.kwargs, **more})
 
 
 def find_target(env: Checkable, kwargs: Mapping[str, Any]) -> Target:
@@ -68,7 +70,7 @@ def _installed(env_id: str) -> tuple[EnvSpec, str]:
     for point in entry_points(group=ENTRY_POINT_GROUP, name=namespace):
         try:
             specs = point.load()
-        except Exception as error:
+        except deadline.FAILURES as error:
             raise PluginError(
                 f"'{env_id}' cannot be checked: {point.module} raises {type(error).__name__}: {error}"
             ) from error

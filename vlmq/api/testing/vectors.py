@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import gymnasium
 
+from vlmq.api.testing.deadline import time_limit
 from vlmq.api.testing.play import Record, digest
 from vlmq.api.testing.target import Target
 
@@ -45,7 +46,8 @@ def compare(target: Target, records: Sequence[Record], kind: Literal["sync", "as
                         return f"the {part} of instance {index} differs at turn {turn}"
         return None
     finally:
-        envs.close()
+        with time_limit():
+            envs.close()
 
 
 def _picture(observations: Mapping[str, Any], index: int) -> str | None:
