@@ -165,9 +165,30 @@ class action_ok_is_always_told(Walk):
         return told
 
 
+class a_text_is_no_utf8(Walk):
+    def text(self) -> str:
+        return f"{super().text()} \ud800"
+
+
 class legal_actions_are_texts_or_none(Walk):
     def info(self, ok: bool) -> dict[str, Any]:
         return {**super().info(ok), "legal_actions": list(self.legal_actions)}
+
+
+class legal_actions_can_be_written(Walk):
+    """Its actions end in a blank; see the test for what else no agent can write."""
+
+    legal_actions = ("left ", "right ")
+
+    def __init__(self, modality: str = "image", right: str = "right ") -> None:
+        super().__init__(modality)
+        self.legal_actions = ("left", right) if right != "left" else ("left", "right", "left")
+
+    def move(self, action: str) -> None:
+        super().move("right" if action == self.legal_actions[1] else "left")
+
+    def expert_action(self) -> str | None:
+        return self.legal_actions[super().expert_action() == "right"]
 
 
 class episodes_end(Walk):
@@ -198,6 +219,12 @@ class the_id_that_is_played_plays_the_same(Walk):
 
 class rewards_lie_in_their_range(Walk):
     goal_reward = 10.0
+
+
+class a_reward_is_a_text(Walk):
+    def step(self, action: str) -> Any:
+        observation, reward, *rest = super().step(action)
+        return observation, str(reward), *rest
 
 
 class an_ended_episode_stays_ended(Walk):
@@ -283,6 +310,37 @@ class refused_texts_change_nothing(Walk):
         if not known and "left" in action:
             self.place = max(self.place - 1, 0)
         return known
+
+
+class refused_texts_leave_no_trace(Walk):
+    """A refused text draws from the generator that decides whether a step away from the tree slips."""
+
+    def understands(self, action: str) -> bool:
+        known = action in self.legal_actions
+        if not known:
+            self.np_random.random()
+        return known
+
+    def move(self, action: str) -> None:
+        slips = self.np_random.random() < 0.5
+        if not slips or (action == "right") == (self.place < self.goal):
+            super().move(action)
+
+
+class a_refused_text_turns_the_walker_round(Walk):
+    hidden = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.hidden = False
+        return super().reset(seed=seed)
+
+    def understands(self, action: str) -> bool:
+        known = action in self.legal_actions
+        self.hidden = self.hidden or not known
+        return known
+
+    def move(self, action: str) -> None:
+        super().move("left" if (action == "right") == self.hidden else "right")
 
 
 class refused_texts_count_a_turn(Walk):
@@ -371,6 +429,26 @@ class chance_is_as_declared(Walk):
 class secrets_are_kept(Walk):
     def info(self, ok: bool) -> dict[str, Any]:
         return {**super().info(ok), "debug": f"the {self.goal_name} tree"}
+
+
+class a_listed_answer_is_told(Walk):
+    """Name the marked tree: the text lists all names, and then the right one once more."""
+
+    legal_actions = PLACES
+
+    def move(self, action: str) -> None:
+        self.place = PLACES.index(action)
+
+    def expert_action(self) -> str | None:
+        return self.goal_name
+
+    def text(self) -> str:
+        return f"Which tree is marked? One of {', '.join(PLACES)}. (It is {self.goal_name}.)"
+
+
+class answers_are_listed(a_listed_answer_is_told):
+    def text(self) -> str:
+        return f"Which tree is marked? One of {', '.join(PLACES)}."
 
 
 class close_can_be_repeated(Walk):

@@ -45,6 +45,7 @@ MENDS = {
     "observations_lie_in_their_space": "observation_space",
     "action_ok_is_always_told": "info['action_ok']",
     "legal_actions_are_texts_or_none": "info['legal_actions']",
+    "legal_actions_can_be_written": "another spelling",
     "episodes_end": "truncate",
     "success_is_told_at_the_end": "info['success']",
     "infos_pickle": "'draw'",
@@ -62,6 +63,7 @@ MENDS = {
     "no_text_raises": "match the text strictly",
     "only_legal_texts_are_accepted": "strip",
     "refused_texts_change_nothing": "before anything of the state is touched",
+    "refused_texts_leave_no_trace": "hidden state",
     "refused_texts_count_a_turn": "count a refused text as a turn",
     "refused_texts_pay_no_more": "penalty",
     "no_text_is_slow_to_read": "regular expression",
@@ -298,6 +300,7 @@ def test_an_environment_that_hangs_when_it_is_made_fails_to_be_made(monkeypatch:
     ("name", "failed", "said"),
     [
         ("in_the_expert", "expert_acts_legally", "Hung: no answer within 0.3 s"),
+        ("in_a_secret", "secrets_are_kept", "Hung: no answer within 0.3 s"),
         ("in_close", "close_can_be_repeated", "raises Hung: no answer within 0.3 s"),
         ("in_a_turn_that_catches_exceptions", "plays", "raises Hung: no answer within 0.3 s"),
         ("in_a_turn_that_catches_all_once", "plays", "raises Hung: no answer within 0.3 s"),
@@ -350,6 +353,46 @@ def test_cycles_that_break_off_are_a_fault(name: str) -> None:
         spec(name), only=["plays", "no_process_outlives_close", "memory_does_not_grow"], cycles=20
     )
     assert list(failures(report)) == ["no_process_outlives_close"], report.as_text()
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ("", "'' is empty"),
+        ("<right>", "'<right>' holds < or >"),
+        ("r" * 300, "takes 300 bytes; the action space allows 256"),
+        ("left", "'left' is listed twice"),
+        ("\ud800", "'\\ud800' cannot be encoded in UTF-8"),
+    ],
+    ids=["empty", "tag", "long", "twice", "surrogate"],
+)
+def test_what_no_agent_can_write_is_no_legal_action(right: str, said: str) -> None:
+    toy = spec("legal_actions_can_be_written", right=right)
+    report = check_env(toy, only=["legal_actions_can_be_written"], seeds=range(4), here=True)
+    assert said in failures(report)["legal_actions_can_be_written"]
+
+
+@pytest.mark.parametrize(
+    ("name", "failed", "said"),
+    [
+        ("a_text_is_no_utf8", "observations_lie_in_their_space", "'Walk to the marked tree."),
+        ("a_reward_is_a_text", "rewards_lie_in_their_range", "the reward is '-0.1'"),
+        (
+            "a_refused_text_turns_the_walker_round",
+            "refused_texts_leave_no_trace",
+            "the picture and state_key",
+        ),
+        ("a_listed_answer_is_told", "secrets_are_kept", "names 'goal_name'"),
+    ],
+)
+def test_a_fault_that_looks_well_at_first_sight_is_found(name: str, failed: str, said: str) -> None:
+    report = check_env(spec(name), only=[failed], here=True)
+    assert said in failures(report)[failed]
+
+
+def test_a_text_that_lists_all_answers_tells_no_secret() -> None:
+    report = check_env(spec("answers_are_listed"), only=["secrets_are_kept"], here=True)
+    assert report.ok, report.as_text()
 
 
 def test_a_time_limit_leaves_the_alarm_of_others_as_it_was() -> None:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from vlmq.api.testing.fuzz import SLOWEST_S, Reply
-from vlmq.api.testing.play import Record, random_legal
+from vlmq.api.testing.fresh import REPLAY_TURNS
+from vlmq.api.testing.fuzz import SLOWEST_S, Reply, state_of
+from vlmq.api.testing.play import Record, canonical, generator, random_legal
 from vlmq.api.testing.question import Fault, Skip, question, shown
 from vlmq.api.testing.subject import Subject
 
@@ -84,6 +85,31 @@ def refused_texts_change_nothing(subject: Subject) -> str:
     return ""
 
 
+@question(*_PLAYED, "refused_texts_change_nothing", "reset_begins_anew")
+def refused_texts_leave_no_trace(subject: Subject) -> str:
+    """After a refused text the episode goes on as without it: picture, legal actions, state_key (or text), reward."""
+    texts = list(dict.fromkeys(reply.text for reply in _refused(subject)))
+    if not texts:
+        raise Skip("it refuses no text")
+    turns = 0
+    for index, record in enumerate(subject.random_play[:10]):
+        actions = record.actions[:REPLAY_TURNS]
+        place = len(actions) // 2 if index % 2 else 0
+        rng = generator(record.seed, place, 6)
+        tried = [texts[i] for i in rng.permutation(len(texts))[:2]]
+        detour = subject.player.replay(record.seed, [*actions[:place], *tried, *actions[place:]])
+        turns += max(0, len(detour.actions) - place - len(tried))
+        apart = _parting(record, detour, place, len(tried))
+        if apart is not None:
+            raise Fault(
+                f"{apart}, where {shown(tried)} was refused after {place} turns, with seed {record.seed}",
+                "the episode that the same legal actions bring without the refused texts",
+                "return before anything is touched, the random generator and hidden state included, if the"
+                " text is no legal action.",
+            )
+    return f"{turns} turns"
+
+
 @question(*_PLAYED, "no_text_raises", "episodes_end")
 def refused_texts_count_a_turn(subject: Subject) -> str:
     """A refused text costs a turn: an agent that writes nothing but nonsense comes to the end, too."""
@@ -143,6 +169,28 @@ def _refused(subject: Subject) -> list[Reply]:
     return [reply for reply in subject.fuzzed.replies if not reply.accepted and reply.raised is None]
 
 
+def _parting(plain: Record, detour: Record, place: int, refused: int) -> str | None:
+    """Where an episode parts from the same one without the texts that were refused at `place`; None where it does not.
+
+    What ends an episode may pay by the turns that were taken; so may what is shown where a turn limit cuts it.
+    """
+    if any(moment.info.get("action_ok") for moment in detour.moments[place + 1 : place + 1 + refused]):
+        return None  # not refused in this state
+    pairs = zip(plain.moments[place:], detour.moments[place + refused :], strict=False)
+    for turn, (without, after) in enumerate(pairs):
+        if without.truncated or after.truncated:
+            return None
+        expected, seen = state_of(without), state_of(after)
+        parts = [part for part in expected if expected[part] != seen.get(part)]
+        if without.terminated != after.terminated:
+            parts.append("the ending")
+        elif turn and not after.ended and canonical(without.reward) != canonical(after.reward):
+            parts.append("the reward")
+        if parts:
+            return f"the episode differs in {' and '.join(parts)} {turn} turns later"
+    return detour.error
+
+
 def _demand_accepted(record: Record, turn: int, action: str, info: object) -> None:
     ok = info.get("action_ok") if isinstance(info, dict) else None
     if ok not in (True, np.True_) or record.error is not None:
@@ -158,6 +206,7 @@ QUESTIONS = (
     no_text_raises,
     only_legal_texts_are_accepted,
     refused_texts_change_nothing,
+    refused_texts_leave_no_trace,
     refused_texts_count_a_turn,
     refused_texts_pay_no_more,
     no_text_is_slow_to_read,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def plays(subject: Subject) -> str:
 
 @question(*_PLAYED)
 def observations_lie_in_their_space(subject: Subject) -> str:
-    """Every observation lies in the observation space, the terminal one included."""
+    """Every observation lies in the observation space, the terminal one included, and its text is UTF-8."""
     for record, turn, moment in _moments(subject):
         if moment.fault is not None:
             seen, _, rest = moment.fault.partition("; expected ")
@@ -60,6 +60,24 @@ def legal_actions_are_texts_or_none(subject: Subject) -> str:
     """`info["legal_actions"]` is a tuple of texts, or None."""
     _check_infos(subject, "legal_actions")
     return ""
+
+
+@question(*_PLAYED, "legal_actions_are_texts_or_none")
+def legal_actions_can_be_written(subject: Subject) -> str:
+    """A legal action is what an agent can write: not empty, no blanks at its ends, no < or >, listed once, in UTF-8."""
+    capacity, seen = subject.shape.action_bytes, set[tuple[str, ...]]()
+    for record, turn, moment in _moments(subject):
+        if moment.legal not in seen:
+            seen.add(moment.legal)
+            for action in moment.legal:
+                fault = _unwritable(action, moment.legal, capacity)
+                if fault is not None:
+                    raise Fault(
+                        f"the legal action {shown(action)} {fault}, {_where(record, turn, moment)}",
+                        "texts that a reply can carry, whatever its format, and that fit the action space",
+                        "give the action another spelling, or raise action_bytes in the env's action_space.",
+                    )
+    return f"{len(set().union(*seen))} different ones" if any(seen) else ""
 
 
 @question("can_be_made", "spaces_are_those_of_the_contract", "plays", "episodes_end")
@@ -284,6 +302,23 @@ def _where(record: Record, turn: int, moment: Moment) -> str:
     return f"{what} of seed {record.seed}"
 
 
+def _unwritable(action: str, legal: Sequence[str], capacity: int) -> str | None:
+    """Why no agent can play this action, in words."""
+    try:
+        num_bytes = len(action.encode())
+    except UnicodeEncodeError:
+        return "cannot be encoded in UTF-8"
+    if not action:
+        return "is empty"
+    if action != action.strip():
+        return "has blanks at an end, which are taken off a reply"
+    if "<" in action or ">" in action:
+        return "holds < or >, by which the format `tagged` finds the action"
+    if num_bytes > capacity:
+        return f"takes {num_bytes} bytes; the action space allows {capacity}"
+    return "is listed twice" if legal.count(action) > 1 else None
+
+
 def _check_infos(subject: Subject, key: str) -> None:
     """Ask the contract's own check of every info, and heed what it says of this key."""
     for record, turn, moment in _moments(subject):
@@ -300,6 +335,7 @@ QUESTIONS = (
     observations_lie_in_their_space,
     action_ok_is_always_told,
     legal_actions_are_texts_or_none,
+    legal_actions_can_be_written,
     episodes_end,
     success_is_told_at_the_end,
     infos_pickle,

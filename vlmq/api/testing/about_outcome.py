@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from statistics import NormalDist, fmean, stdev
 
+from vlmq.api.testing.deadline import time_limit
 from vlmq.api.testing.play import Record
 from vlmq.api.testing.question import Fault, Skip, question, shown
 from vlmq.api.testing.subject import Subject
@@ -102,20 +103,19 @@ def secrets_are_kept(subject: Subject) -> str:
     """What metadata["vlmq"]["secrets"] names is told by no text and no info before the end.
 
     Each name is an attribute of the unwrapped environment (a method without arguments is called). A value leaks
-    if it occurs, as a whole word, in the text or in any info but `state_key` of its own episode more often than
-    the values of other episodes do: so a text that lists all possible answers tells nothing.
+    if it occurs, as a whole word, in the text or in any info but `state_key` and `legal_actions` of its own
+    episode more often than the values of other episodes do: so a text that lists all possible answers tells
+    nothing, and one that lists them and names the right one besides tells it.
     """
     names = subject.declared.get("secrets") or ()
     if not names:
         raise Skip("it declares no secrets")
     for name in names:
-        told: list[str] = []
-        values: list[str] = []
-        for record in subject.mixed_play:
-            value, words = _overheard(subject, name, record)
-            values.append(value)
-            told.append(words)
-        _demand_silence(name, values, told)
+        values = {seed: _secret(subject, name, seed) for seed in subject.seeds}
+        told = dict.fromkeys(subject.seeds, "")
+        for record in [*subject.random_play, *subject.mixed_play]:
+            told[record.seed] += _words(record)
+        _demand_silence(name, list(values.values()), list(told.values()))
     return ", ".join(names)
 
 
@@ -173,35 +173,43 @@ def _returns(records: Sequence[Record]) -> list[float]:
     return [record.episode_return for record in records]
 
 
-def _overheard(subject: Subject, name: str, record: Record) -> tuple[str, str]:
-    """The secret of an episode, and all that is told before the end."""
-    again = Record(record.seed)
-    subject.player.reset(again)
+def _secret(subject: Subject, name: str, seed: int) -> str:
+    """The secret of an episode."""
+    subject.player.reset(Record(seed))
     inner = subject.env.unwrapped
-    if not hasattr(inner, name):
-        raise Fault(
-            f"the environment has no attribute '{name}'",
-            "the names of attributes in metadata['vlmq']['secrets']",
-            f"correct '{name}' there.",
-        )
-    secret = getattr(inner, name)
-    value = str(secret() if callable(secret) else secret)
+    with time_limit():
+        if not hasattr(inner, name):
+            raise Fault(
+                f"the environment has no attribute '{name}'",
+                "the names of attributes in metadata['vlmq']['secrets']",
+                f"correct '{name}' there.",
+            )
+        secret = getattr(inner, name)
+        return str(secret() if callable(secret) else secret)
+
+
+def _words(record: Record) -> str:
+    """All that an episode tells before its end, but for what says the state and what may be done in it."""
     words = []
     for moment in record.moments:
         if not moment.ended:
             words.append(str(moment.text))
-            words += [str(item) for key, item in moment.info.items() if key != "state_key"]
-    return value, "\n".join(words)
+            words += [
+                str(item) for key, item in moment.info.items() if key not in ("state_key", "legal_actions")
+            ]
+    return "".join(f"{word}\n" for word in words)
 
 
 def _demand_silence(name: str, values: Sequence[str], told: Sequence[str]) -> None:
-    own = [_occurs(value, words) for value, words in zip(values, told, strict=True)]
-    others = [
-        _occurs(value, words)
-        for index, words in enumerate(told)
-        for value in values
-        if value != values[index]
-    ]
+    possible = sorted(set(values))
+    own: list[bool] = []
+    others: list[bool] = []
+    for secret, words in zip(values, told, strict=True):
+        counts = [_count(value, words) for value in possible]
+        for value, count in zip(possible, counts, strict=True):
+            # more often than the rest do on average
+            stands_out = count * len(counts) > sum(counts)
+            (own if value == secret else others).append(stands_out)
     if not others:
         raise Fault(
             f"the attribute '{name}' is {shown(values[0])} in every episode",
@@ -215,21 +223,22 @@ def _demand_silence(name: str, values: Sequence[str], told: Sequence[str]) -> No
     if hits and luck < 1 - _SURE:
         index = own.index(True)
         raise Fault(
-            f"the text or info of {hits} in {len(own)} episodes holds '{name}', {shown(values[index])} for instance",
+            f"the text or info of {hits} in {len(own)} episodes names '{name}', {shown(values[index])} for instance,"
+            " more often than other values of it",
             "nothing that tells it before the end",
             f"leave '{name}' out of the text and of every info but state_key, or declare it no secret.",
         )
 
 
-def _occurs(value: str, words: str) -> bool:
-    """Whether the value occurs as a whole word."""
-    at = words.find(value)
-    while value and at >= 0:
+def _count(value: str, words: str) -> int:
+    """How often the value occurs as a whole word."""
+    count, at = 0, words.find(value) if value else -1
+    while at >= 0:
         before, after = words[at - 1 : at] if at else "", words[at + len(value) : at + len(value) + 1]
         if not (before.isalnum() and value[0].isalnum()) and not (after.isalnum() and value[-1].isalnum()):
-            return True
+            count += 1
         at = words.find(value, at + 1)
-    return False
+    return count
 
 
 QUESTIONS = (expert_acts_legally, expert_solves, expert_beats_chance, secrets_are_kept)

@@ -176,6 +176,8 @@ class Player:
         except ContractError as error:
             return text, None, str(error).removeprefix("env 'env': ")
         fault = None if observation in self.env.observation_space else "the observation is outside its space"
+        if not _encodable(seen.text):
+            fault = f"the text holds {shown(seen.text)}; expected a text that can be encoded in UTF-8"
         return text, None if seen.image is None else digest(seen.image.tobytes()), fault
 
 
@@ -233,6 +235,14 @@ def canonical(value: Any) -> str:
 def digest(data: bytes) -> str:
     """Sixteen characters that differ where the bytes do."""
     return blake2b(data, digest_size=8).hexdigest()
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _any_text(rng: np.random.Generator) -> str:
