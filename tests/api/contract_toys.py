@@ -422,6 +422,13 @@ class expert_beats_chance(Walk):
         super().move("right" if self.place < self.goal else "left")
 
 
+class exits_at_a_later_seed(Walk):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None and seed > 2:
+            sys.exit(0)
+        return super().reset(seed=seed)
+
+
 class chance_is_as_declared(Walk):
     metadata = declaring(chance_level=0.01)
 

@@ -153,6 +153,12 @@ def test_skill_that_a_few_episodes_do_not_show_is_looked_for_in_more() -> None:
     assert "16 episodes each" in check.seen
 
 
+def test_an_episode_that_breaks_off_in_the_further_search_for_skill_is_a_fault() -> None:
+    toy = spec("exits_at_a_later_seed")
+    report = check_env(toy, seeds=range(2), only=["expert_beats_chance"], here=True)
+    assert "reset raises SystemExit: 0" in failures(report)["expert_beats_chance"]
+
+
 def test_declared_chance_is_checked_and_not_only_believed() -> None:
     report = check_env(spec("chance_is_as_declared"), only=["expert_beats_chance"])
     assert "as metadata['vlmq']['chance_level'] says" in failures(report)["expert_beats_chance"]

@@ -84,6 +84,13 @@ def expert_beats_chance(subject: Subject) -> str:
         if late or mean_interval(skilled)[1] > mean_interval(lucky)[2]:
             break
         with_expert, at_random = subject.further_play(len(lucky))
+        for record in [*with_expert, *at_random]:
+            if record.error is not None:
+                raise Fault(
+                    f"{record.error}, with seed {record.seed}",
+                    "episodes of every seed, not of the first ones alone",
+                    "see the code that raised it.",
+                )
         skilled += _returns(with_expert)
         lucky += _returns(at_random)
     expert, random = mean_interval(skilled), mean_interval(lucky)
