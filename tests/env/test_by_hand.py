@@ -41,7 +41,10 @@ def test_it_plays_as_the_environment_does() -> None:
             "four",
             "env 'trouble/Do-v0': step() returns 4 values; expected 5: observation, reward, terminated,",
         ),
-        ("numbers", "env 'trouble/Do-v0': info['legal_actions'] holds 1; expected actions to be str."),
+        (
+            "numbers",
+            "env 'trouble/Do-v0': info['legal_actions'] holds the int 1; expected a tuple of str, or None.",
+        ),
         ("float", "env 'trouble/Do-v0': image is float64 (8, 8, 3); expected uint8 (8, 8, 3)."),
         ("long", "env 'trouble/Do-v0': text is 300 bytes; its space allows 200."),
         ("nan", "env 'trouble/Do-v0': reward is nan; expected a finite number."),

@@ -166,7 +166,7 @@ def test_a_broken_contract_is_raised_with_the_same_sentence(pool: Pool) -> None:
         "long": "text is 300 bytes; its space allows 200.",
         "nan": "reward is nan; expected a finite number.",
         "silent": "info['action_ok'] is missing; expected bool at every reset and step.",
-        "numbers": "info['legal_actions'] holds 1; expected actions to be str.",
+        "numbers": "info['legal_actions'] holds the int 1; expected a tuple of str, or None.",
         "four": "step() returns 4 values; expected 5: observation, reward, terminated, truncated, info.",
     }
     for action, said in sentences.items():

@@ -16,7 +16,7 @@ from vlmq.loss.actor import kl_to_reference
 from vlmq.model.backbone import Backbone
 from vlmq.model.heads import COPIES, CriticConfig, CriticHead
 
-HEADS_BYTES = 2**30
+HEADS_BYTES = 10**9
 """Of what the heads keep at once of states x vocabulary; more states are read in chunks, and again for gradients."""
 HEAD_COPIES = 4
 """Float32 tensors of states x vocabulary that they keep: logits, log-probabilities, probabilities, gradient."""

@@ -43,4 +43,9 @@ def backbone(settings: Settings) -> Backbone:
 def actor_critic(settings: Settings) -> ActorCritic:
     """The backbone and a new critic."""
     critic = CriticConfig(**settings["critic"])
-    return ActorCritic(backbone(settings), critic, trunk_gradient=settings["trunk_gradient"])
+    return ActorCritic(
+        backbone(settings),
+        critic,
+        trunk_gradient=settings["trunk_gradient"],
+        heads_bytes=int(1e9 * settings.get("heads_gb", 1.0)),
+    )

@@ -59,11 +59,14 @@ class VlmqModule(L.LightningModule):
         backbone: a model directory, a Hub id, or `pkg:module` for weights an installed package ships.
         phases: the run, phase by phase.
         weights: `pretrained`, or `random` for the architecture with new weights.
-        dtype: precision of the trunk; heads and losses are float32.
+        dtype: precision of the trunk; adapters, heads and losses are float32, and so are the optimizer's copies of
+            weights that are trained in bfloat16. In float16 nothing is trained.
         lora: train low-rank adapters instead of every weight.
         freeze_vision: keep the vision tower's weights.
         checkpoint_activations: keep of each layer its input alone, and run the layer again in the backward pass: less
             memory, for about a third more time.
+        heads_gb: memory, in GB, for what the heads keep at once of states x vocabulary; where a batch has more, they
+            read it in chunks, and again in the backward pass.
         trust_remote_code: let code that comes with the checkpoint run.
         reply_format: `plain`, `tagged` or `json`.
         thoughts: whether the prompt asks for thoughts before the action; they are allowed in any case.
@@ -110,6 +113,7 @@ class VlmqModule(L.LightningModule):
         lora: LoraSettings | None = None,
         freeze_vision: bool = False,
         checkpoint_activations: bool = False,
+        heads_gb: float = 1.0,
         trust_remote_code: bool = False,
         reply_format: ReplyFormat = "json",
         thoughts: bool = False,
@@ -141,7 +145,7 @@ class VlmqModule(L.LightningModule):
         self.horizon = Horizon(*reach, n_turns, traces, syntax_penalty)
         ranges.share(**{"model.tau": tau, "model.trunk_gradient": trunk_gradient})
         ranges.at_least(1, **{"model.max_reply": max_reply})
-        ranges.above(0, **{"model.clip": clip})
+        ranges.above(0, **{"model.clip": clip, "model.heads_gb": heads_gb})
         ranges.at_least(
             0,
             **{
@@ -165,7 +169,7 @@ class VlmqModule(L.LightningModule):
             "trust_remote_code": trust_remote_code, "reply_format": reply_format, "thoughts": thoughts,
             "history": history, "history_pictures": history_pictures, "max_reply": max_reply,
             "trunk_gradient": trunk_gradient, "critic": asdict(critic),
-            "checkpoint_activations": checkpoint_activations,
+            "checkpoint_activations": checkpoint_activations, "heads_gb": heads_gb,
             "lora": None if lora is None else asdict(lora),
         }  # fmt: skip
         self.schedule = Schedule(phases)
