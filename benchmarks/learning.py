@@ -321,28 +321,43 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def draw(task: str, rows: list[dict[str, str]], path: Path) -> Path:
-    """Success over the share of expert play, a line for each method."""
+    """Success over the share of expert play, a line for each method; of one share, a column with every seed."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    found = [cell for cell in cells(rows) if cell[0] == task]
-    for method in dict.fromkeys(cell[2] for cell in found):
-        points = sorted((float(e), mean_over_seeds(s, bounds=(0, 1))) for _, e, m, s in found if m == method)
-        shares = [100 * share for share, _ in points]
-        mean = np.array([100 * interval.value for _, interval in points])
-        ends = np.array([[100 * interval.low, 100 * interval.high] for _, interval in points]).T
-        axes.errorbar(shares, mean, np.abs(ends - mean), marker="o", capsize=3, label=method)
-    data: dict[float, set[float]] = {}
-    for row in rows:
-        if row["task"] == task:
-            data.setdefault(float(row["expert"]), set()).add(float(row["data_success"]))
-    mean = np.array([100 * np.mean(list(data[share])) for share in sorted(data)])
-    axes.plot([100 * share for share in sorted(data)], mean, "k:", label="the data, mean of seeds")
-    axes.set(xlabel="episodes played by the expert, %", ylabel="success, %", ylim=(-2, 102), title=task)
-    axes.legend()
+    found = [(expert, method, success) for name, expert, method, success in cells(rows) if name == task]
+    methods = list(dict.fromkeys(method for _, method, _ in found))
+    shares = sorted({float(expert) for expert, _, _ in found})
+    for column, method in enumerate(methods):
+        own = sorted((float(expert), success) for expert, name, success in found if name == method)
+        intervals = [mean_over_seeds(success, bounds=(0, 1)) for _, success in own]
+        mean, low, high = (100 * np.array(ends) for ends in zip(*intervals, strict=True))
+        places = [100 * share if len(shares) > 1 else column for share, _ in own]
+        axes.errorbar(places, mean, [mean - low, high - mean], marker="o", capsize=3, label=method)
+        if len(shares) == 1:
+            (_, success), *_ = own
+            axes.plot([column + 0.15] * len(success), 100 * np.array(success), "k.", alpha=0.5)
+    data = [
+        [float(r["data_success"]) for r in rows if r["task"] == task and float(r["expert"]) == s]
+        for s in shares
+    ]
+    of_data = [100 * float(np.mean(sorted(set(one)))) for one in data]
+    if len(shares) > 1:
+        axes.plot([100 * share for share in shares], of_data, "k:", label="the data, mean of seeds")
+        axes.set_xlabel("episodes played by the expert, %")
+        axes.legend()
+    else:
+        axes.axhline(of_data[0], color="k", linestyle=":")
+        axes.annotate(
+            "the data, mean of seeds", (-0.45, of_data[0]), xytext=(0, 3), textcoords="offset points"
+        )
+        axes.set_xticks(range(len(methods)), methods)
+        axes.set_xlim(-0.5, len(methods) - 0.5)
+        axes.set_xlabel(f"{100 * shares[0]:g} % of the episodes played by the expert; a dot is a seed")
+    axes.set(ylabel="success, %", ylim=(-2, 102), title=task)
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path
