@@ -35,6 +35,7 @@ class Null(gymnasium.Env[dict[str, Any], str]):
         folder: where.
         turns: of an episode.
         varied: whether every turn of every seed has a picture and a text of its own.
+        side: of the picture, in pixels.
     """
 
     metadata = {  # noqa: RUF012
@@ -49,6 +50,7 @@ class Null(gymnasium.Env[dict[str, Any], str]):
         folder: str | None = None,
         turns: int = TURNS,
         varied: bool = False,
+        side: int = 64,
     ) -> None:
         self._turns, self._varied, self._base = turns, varied, 0
         self._turn_s = turn_s
@@ -58,9 +60,9 @@ class Null(gymnasium.Env[dict[str, Any], str]):
                 self._turn_s = straggler_s
             except FileExistsError:
                 pass
-        self.observation_space = observation_space(64, 64)
+        self.observation_space = observation_space(side, side)
         self.action_space = action_space()
-        self._image = np.arange(64 * 64 * 3, dtype=np.int64).astype(np.uint8).reshape(64, 64, 3)
+        self._image = np.arange(side * side * 3, dtype=np.int64).astype(np.uint8).reshape(side, side, 3)
         self._turn = 0
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -16,6 +16,7 @@ class Watch(L.Callback):
     places: list[list[int]] = []  # noqa: RUF012
     losses: list[float] = []  # noqa: RUF012
     tokens: list[int] = []  # noqa: RUF012
+    positions: list[int] = []  # noqa: RUF012
     ended: list[float] = []  # noqa: RUF012
 
     def on_train_batch_end(
@@ -25,3 +26,4 @@ class Watch(L.Callback):
         self.places.append(batch.place.tolist())
         self.losses.append(pl_module.metrics["train/actor_loss"])
         self.tokens.append(len(batch.tokens))
+        self.positions.append(batch.positions)

@@ -280,7 +280,11 @@ def test_a_value_of_the_wrong_type_is_named_with_its_setting(
         ("--trainer.val_check_interval", "3", "'warmup' has 4 updates"),
         ("--trainer.accumulate_grad_batches", "2", "accumulate_grad_batches"),
         ("--trainer.gradient_clip_val", "0.5", "trainer.gradient_clip_val is not used: .* set model.clip"),
-        ("--trainer.val_check_interval", "0.5", "val_check_interval is 0.5; give a number of updates"),
+        (
+            "--trainer.val_check_interval",
+            "0.5",
+            "val_check_interval .0.5, which is 10 updates.; every phase ends",
+        ),
         ("--model.lambda_turn", "0.5", "reach from turn to turn, but data.fragment_turns is 1"),
         ("--data.held_out", "0.999999", "keeps all of the .* episodes apart; lower it"),
     ],

@@ -21,6 +21,7 @@ SMALLEST = {
     "rollout": (["--quick", "--seconds", "0.1", "--long", "3"], ["ours over loop", "ours over batched"]),
     "throughput": (["--quick"], ["ours sft over", "ours afsft over"]),
     "throughput_ragged": (["--quick"], ["ours sft over trainer", "ours afsft over trainer, turns"]),
+    "accelerator": (["--quick"], ["ours afsft over trl", "ours over generate"]),
     "critic_cost": (["--wide", "--quick"], ["ours over positions", "ours over naive"]),
 }
 MORE = {

@@ -250,12 +250,20 @@ def test_own_play_with_nowhere_to_play_is_refused_before_the_first_update() -> N
         check_phases([offline, online], 5, VlmqDataModule())
 
 
-@pytest.mark.parametrize("interval", [1.0, 0.5, 0, None])
+@pytest.mark.parametrize("interval", [0.01, 0, None])
 def test_evaluations_come_after_a_number_of_updates(interval: Any) -> None:
     with pytest.raises(
         UserError, match=f"val_check_interval is {interval}; give a number of updates, .* 5 or a"
     ):
         check_phases([Phase("a", 5), Phase("b", 10)], interval, VlmqDataModule("line/Walk-v0"))
+
+
+def test_evaluations_after_a_share_of_the_run_must_come_at_the_end_of_every_phase_too() -> None:
+    data = VlmqDataModule("line/Walk-v0")
+    check_phases([Phase("a", 5)], 1.0, data)  # Lightning's default: once, at the end
+    check_phases([Phase("a", 5), Phase("b", 10)], 1 / 3, data)
+    with pytest.raises(UserError, match=r"\(1.0, which is 15 updates\); .* set it to 5 or a divisor of it"):
+        check_phases([Phase("a", 5), Phase("b", 10)], 1.0, data)
 
 
 @pytest.mark.parametrize(

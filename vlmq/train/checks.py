@@ -39,11 +39,12 @@ def check_phases(phases: Sequence[Phase], interval: Any, data: Any) -> None:
         UserError: it does not, or cannot.
     """
     held_out, env, batch_size = data.held_out, data.env, data.batch_size
-    divisor = math.gcd(*(phase.updates for phase in phases))
-    if env is not None and (not isinstance(interval, int) or interval < 1):
+    updates = [phase.updates for phase in phases]
+    every = int(interval * sum(updates)) if isinstance(interval, float) else interval
+    if env is not None and (not isinstance(every, int) or every < 1):
         raise UserError(
             f"trainer.val_check_interval is {interval}; give a number of updates, of which every phase is a multiple: "
-            f"{divisor} or a divisor of it."
+            f"{math.gcd(*updates)} or a divisor of it."
         )
     for phase in phases:
         if env is None and phase.online:
@@ -51,19 +52,21 @@ def check_phases(phases: Sequence[Phase], interval: Any, data: Any) -> None:
                 f"phase '{phase.name}' learns from own play (online: {phase.online}), but data.env is not set; name an "
                 "environment, or leave the phase out of model.phases."
             )
-        if env is not None and phase.updates % interval:
+        if env is not None and phase.updates % every:
+            share = f", which is {every} updates" if every != interval else ""
             raise UserError(
                 f"phase '{phase.name}' has {phase.updates} updates, not a multiple of trainer.val_check_interval "
-                f"({interval}); every phase ends with an evaluation, so make it one."
+                f"({interval}{share}); every phase ends with an evaluation, so make it one, or set it to "
+                f"{math.gcd(*updates)} or a divisor of it."
             )
         own = phase.own_fragments(batch_size)
-        for name, share, count in (
+        for name, part, count in (
             ("online", phase.online, own),
             ("priority", phase.priority, round(max(own, batch_size - own) * phase.priority)),
         ):
-            if share and not count:
+            if part and not count:
                 raise UserError(
-                    f"phase '{phase.name}': {name} is {share}, which is no fragment of a batch of {batch_size}; raise "
+                    f"phase '{phase.name}': {name} is {part}, which is no fragment of a batch of {batch_size}; raise "
                     "it, or data.batch_size, or leave it out."
                 )
         if phase.priority and data.stream is not None:
