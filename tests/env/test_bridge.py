@@ -207,13 +207,23 @@ def test_one_that_works_may_break_as_often_as_it_likes(
         assert len(player.discarded) == (12 if works else 11)
 
 
-@pytest.mark.parametrize("expert", [0.0, 1.0], ids=["random", "expert"])
-def test_a_scripted_action_that_does_not_fit_a_reply_is_refused(tiny_encoder: Encoder, expert: float) -> None:
+def test_an_experts_action_that_does_not_fit_a_reply_is_refused(tiny_encoder: Encoder) -> None:
     said = r"the action 'wait' takes \d+ tokens as a reply, and model\.max_reply is 3; raise it\."
     with Player("line/Recall-v0", 1, tiny_encoder, max_reply=3, workers=False) as player:
-        policy = ScriptedPolicy(tiny_encoder, seed=1, expert=expert)
+        policy = ScriptedPolicy(tiny_encoder, seed=1, expert=1.0)
         with pytest.raises(UserError, match=said):
             list(player.play(policy, [0], episode_seed(1, "test"), source="test"))
+
+
+def test_random_actions_that_do_not_fit_are_cut_and_told_once(
+    tiny_encoder: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Player("line/Recall-v0", 1, tiny_encoder, max_reply=3, workers=False) as player:
+        policy = ScriptedPolicy(tiny_encoder, seed=1)
+        played = list(player.play(policy, [0, 1], episode_seed(1, "test"), source="test"))
+    assert {len(turn.reply_ids) for episode in played for turn in episode.turns} == {3}
+    (said,) = caplog.messages
+    assert "and model.max_reply is 3: random replies like it are cut" in said
 
 
 def test_a_garbled_reply_that_does_not_fit_is_cut(tiny_encoder: Encoder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,11 @@ from vlmq.prompt.parse import ParseError, parse_agent
 from vlmq.prompt.window import History
 from vlmq.rollout import sync
 from vlmq.rollout.policies import Context, Policy, Reply
+
+log = logging.getLogger(__name__)
+
+_MOST_QUOTED = 60
+"""Letters of an action that does not fit."""
 
 
 class Actor(TensorDictModuleBase):
@@ -52,6 +58,7 @@ class Actor(TensorDictModuleBase):
         self._has_image = has_image
         self._memory: dict[int, _Memory] = {}
         self._idle: Context | None = None
+        self._told = False
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Write a reply and an action for every slot that plays."""
@@ -98,19 +105,28 @@ class Actor(TensorDictModuleBase):
         return [self._idle]
 
     def _fit(self, reply: Reply, context: Context) -> Reply:
-        """A garbled reply longer than the capacity is cut: its end token is lost, as a model's would be.
+        """A reply longer than the capacity is cut: its end token is lost, as a model's would be.
+
+        The first random action that does not fit is told: it says nothing any more, and will never be seen played.
 
         Raises:
-            UserError: an expert's or a random reply is longer: cut, it would not say its action.
+            UserError: an expert's is longer: cut, it would be no demonstration.
         """
         if len(reply.ids) <= self._max_reply:
             return reply
         said = {"expert": context.expert_action, "random": context.random_action}.get(reply.source)
         if said is not None:
-            raise UserError(
-                f"the action {said!r} takes {len(reply.ids)} tokens as a reply, and model.max_reply is"
-                f" {self._max_reply}; raise it."
+            needs = (
+                f"the action {said[:_MOST_QUOTED]!r} takes {len(reply.ids)} tokens as a reply, and model.max_reply is "
+                f"{self._max_reply}"
             )
+            if reply.source == "expert":
+                raise UserError(f"{needs}; raise it.")
+            if not self._told:
+                self._told = True
+                log.warning(
+                    "%s: random replies like it are cut, and no such action is ever played; raise it", needs
+                )
         return Reply(reply.ids[: self._max_reply], reply.logprobs[: self._max_reply], reply.source)
 
     def _context(self, slot: int, view: dict[str, Any]) -> Context:
