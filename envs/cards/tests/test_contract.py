@@ -22,6 +22,7 @@ from vlmq_env_cards.blackjack import Blackjack
 from vlmq_env_cards.ezpoints import EZPoints
 from vlmq_env_cards.game import Game
 from vlmq_env_cards.numberline import NumberLine
+from vlmq_env_cards.points24 import Points24
 
 from vlmq.api import PluginError, SupportsExpert
 
@@ -223,6 +224,7 @@ def test_a_finished_episode_asks_for_a_reset(game: type[Game]) -> None:
         ({"size": 8}, "from 32 to 1024"),
         ({"size": 64.0}, "from 32 to 1024"),
         ({"size": True}, "from 32 to 1024"),
+        ({"variation": "no"}, "variation='no' will not do; give true or false"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(
@@ -230,6 +232,11 @@ def test_a_wrong_setting_is_named_with_its_mend(
 ) -> None:
     with pytest.raises(PluginError, match=message):
         game(**settings)
+
+
+def test_whether_deals_are_solvable_is_true_or_false() -> None:
+    with pytest.raises(PluginError, match="solvable_only=0 will not do; give true or false"):
+        Points24(solvable_only=0)
 
 
 def test_vector_environments_batch_the_games(game: type[Game]) -> None:

@@ -43,13 +43,19 @@ class Game(gymnasium.Env[dict[str, Any], str]):
                 f"{name}: size={size!r} is no picture side; "
                 f"give a whole number of pixels from {SMALLEST_PX} to {LARGEST_PX}."
             )
+        self._check_flags(variation=variation)
         self.modality = modality
-        self.variation = bool(variation)
+        self.variation = variation
         self.size = size
         side = None if modality == "text" else size
         self.observation_space = observation_space(side, side)
         self.action_space = action_space()
         self._turns_left = 0
+
+    def _check_flags(self, **values: object) -> None:
+        for name, value in values.items():
+            if not isinstance(value, bool):
+                raise PluginError(f"{type(self).__name__}: {name}={value!r} will not do; give true or false.")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

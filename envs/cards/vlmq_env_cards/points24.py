@@ -62,7 +62,8 @@ class Points24(FormulaGame):
 
     def __init__(self, solvable_only: bool = True, **settings: Any) -> None:
         super().__init__(**settings)
-        self.solvable_only = bool(solvable_only)
+        self._check_flags(solvable_only=solvable_only)
+        self.solvable_only = solvable_only
 
     def _draw_ranks(self, rng: np.random.Generator) -> tuple[str, ...]:
         while True:
