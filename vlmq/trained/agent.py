@@ -43,14 +43,16 @@ class Agent:
 
     Attributes:
         reply: the last reply in full, thoughts and wrapping included.
+        run: what its checkpoint says of the run.
         rows: the results that its checkpoint holds.
         return_range: what one unit of the critic's Q is worth in the environment's returns.
     """
 
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         content = checkpoint.read(path)
-        self.settings: dict[str, Any] = content["vlmq"]["settings"]
-        self.rows: list[dict[str, Any]] = content["vlmq"]["rows"]
+        self.run: dict[str, Any] = content["vlmq"]
+        self.settings: dict[str, Any] = self.run["settings"]
+        self.rows: list[dict[str, Any]] = self.run["rows"]
         self.return_range = float(content["state_dict"].get("return_range", 1.0))
         self.history = History(
             self.settings["history"],

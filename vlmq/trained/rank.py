@@ -66,7 +66,7 @@ def rank(
             )
         features = fqe.features(agent.model.backbone, agent.encoder, agent.history, seen)
         estimate = fqe.evaluate(agent.model.backbone, features, fit)
-        found.append(Ranked(name, estimate, success_of(checkpoint.read(file)["vlmq"])))
+        found.append(Ranked(name, estimate, success_of(agent.run)))
     return sorted(found, key=lambda one: -one.estimate.value)
 
 
