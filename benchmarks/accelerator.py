@@ -260,27 +260,17 @@ def make_model(folder: Path, shape: str, side: int, device: str) -> dict[str, in
 
 def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """`vlmq fit`, as a person runs it."""
-    from null_env import install
-    from throughput import fit
+    from throughput import fit_null
     from throughput_watch import Watch
 
     folder: Path = arguments.folder
-    with tempfile.TemporaryDirectory(prefix="run-", dir=folder) as run:
-        plugin = Path(run, "plugin")
-        plugin.mkdir()
-        install(plugin)
-        text = CONFIG.format(
-            model=folder / "model", accelerator="cpu" if arguments.device == "cpu" else "gpu", batch=arguments.batch,
-            side=arguments.side, dataset=folder / "dataset", episodes=EPISODES, rank=RANK, alpha=ALPHA,
-            phase=PHASES[arguments.run].format(updates=arguments.updates),
-        )  # fmt: skip
-        told = fit(Path(run), text, arguments.skip)
-    about = {
-        "places": Watch.places,
-        "positions": Watch.positions,
-        "kept": False,
-        "gpu_mb": peak_mb(arguments.device),
-    }
+    text = CONFIG.format(
+        model=folder / "model", accelerator="cpu" if arguments.device == "cpu" else "gpu", batch=arguments.batch,
+        side=arguments.side, dataset=folder / "dataset", episodes=EPISODES, rank=RANK, alpha=ALPHA,
+        phase=PHASES[arguments.run].format(updates=arguments.updates),
+    )  # fmt: skip
+    told = fit_null(folder, text, arguments.skip)
+    about = {"positions": Watch.positions, "gpu_mb": peak_mb(arguments.device)}
     return {**told, **about, "updates_per_s": updates_per_s(Watch.ended, arguments.skip)}
 
 
@@ -289,7 +279,7 @@ def run_trl(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model
-    from throughput import AS_IT_IS, rate, settings_of, train
+    from throughput import AS_IT_IS, encoded, labelled, rate, settings_of, train
     from torch.utils.data import SequentialSampler
     from transformers import AutoModelForImageTextToText
     from trl import SFTConfig, SFTTrainer
@@ -301,9 +291,7 @@ def run_trl(arguments: argparse.Namespace) -> dict[str, Any]:
     places = json.loads((arguments.folder / "places.json").read_text())
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = encoder.collate([rows[int(example["place"])] for example in examples], left=False)
-        mask = batch.pop("reply_mask").bool()
-        return {**batch, "labels": batch["input_ids"].masked_fill(~mask, -100)}
+        return labelled(encoder, rows, examples)
 
     model = AutoModelForImageTextToText.from_pretrained(arguments.folder / "model", dtype=torch.bfloat16)
     own = LoraSettings()
@@ -329,23 +317,6 @@ def run_trl(arguments: argparse.Namespace) -> dict[str, Any]:
         "tokens_per_s": rate(ended, tokens, arguments.skip),
         "updates_per_s": updates_per_s(ended, arguments.skip),
     }
-
-
-def encoded(folder: Path) -> tuple[Any, list[Any]]:
-    """The encoder, and the dataset's turns as rows in the order of their episodes."""
-    from vlmq.data.batch import context_row, reply_ids
-    from vlmq.data.store import EpisodeStore
-    from vlmq.prompt.encode import Encoder
-
-    encoder = Encoder.load(folder / "model")
-    with EpisodeStore.open(folder / "dataset") as store:
-        order = np.argsort(store.table["index"], kind="stable").tolist()
-        turns = [store[position].turns[0] for position in order]
-    replies = [reply_ids(turn, encoder) for turn in turns]
-    return encoder, [
-        context_row([encoder.prompt(turn.observation, first=True)], [reply], reply=len(reply))
-        for turn, reply in zip(turns, replies, strict=True)
-    ]
 
 
 def decode(arguments: argparse.Namespace) -> dict[str, Any]:

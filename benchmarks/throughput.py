@@ -215,20 +215,25 @@ def make_model(folder: Path, vocabulary: int) -> None:
 
 def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """`vlmq fit`, as a person runs it."""
+    folder: Path = arguments.folder
+    text = CONFIG.format(
+        model=folder / "model", frozen=str(not arguments.train_vision).lower(), batch=arguments.batch,
+        dataset=folder / "dataset", episodes=EPISODES,
+        phase=PHASES[arguments.run].format(updates=arguments.updates),
+    )  # fmt: skip
+    return fit_null(folder, text, arguments.skip)
+
+
+def fit_null(folder: Path, text: str, skip: int) -> dict[str, Any]:
+    """`fit` on the null environment, in a folder that is removed; what was drawn is told, too."""
     from null_env import install
     from throughput_watch import Watch
 
-    folder: Path = arguments.folder
     with tempfile.TemporaryDirectory(prefix="run-", dir=folder) as run:
         plugin = Path(run, "plugin")
         plugin.mkdir()
         install(plugin)
-        text = CONFIG.format(
-            model=folder / "model", frozen=str(not arguments.train_vision).lower(), batch=arguments.batch,
-            dataset=folder / "dataset", episodes=EPISODES,
-            phase=PHASES[arguments.run].format(updates=arguments.updates),
-        )  # fmt: skip
-        told = fit(Path(run), text, arguments.skip)
+        told = fit(Path(run), text, skip)
     return {"places": Watch.places, **told}
 
 
@@ -258,26 +263,13 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
     from datasets import Dataset
     from transformers import AutoModelForImageTextToText
 
-    from vlmq.data.batch import context_row, reply_ids
-    from vlmq.data.store import EpisodeStore
-    from vlmq.prompt.encode import Encoder
-
     torch.set_num_threads(1)
     folder: Path = arguments.folder
-    encoder = Encoder.load(folder / "model")
-    store = EpisodeStore.open(folder / "dataset")
-    order = np.argsort(store.table["index"], kind="stable").tolist()
-    rows = []
-    for position in order:
-        (turn,) = store[position].turns
-        own = reply_ids(turn, encoder)
-        rows.append(context_row([encoder.prompt(turn.observation, first=True)], [own], reply=len(own)))
+    encoder, rows = encoded(folder)
     places = json.loads((folder / "places.json").read_text())
 
     def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = encoder.collate([rows[int(example["place"])] for example in examples], left=False)
-        mask = batch.pop("reply_mask").bool()
-        return {**batch, "labels": batch["input_ids"].masked_fill(~mask, -100)}
+        return labelled(encoder, rows, examples)
 
     model = AutoModelForImageTextToText.from_pretrained(
         folder / "model", dtype=torch.float32, attn_implementation=arguments.attention
@@ -292,6 +284,30 @@ def run_peer(arguments: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit("the labels are not the replies")
     told = {"losses": losses, "tokens": labels, "pss": pss}
     return {**told, "tokens_per_s": rate(ended, tokens, arguments.skip)}
+
+
+def encoded(folder: Path) -> tuple[Any, list[Any]]:
+    """The encoder, and the dataset's turns as rows in the order of their episodes."""
+    from vlmq.data.batch import context_row, reply_ids
+    from vlmq.data.store import EpisodeStore
+    from vlmq.prompt.encode import Encoder
+
+    encoder = Encoder.load(folder / "model")
+    with EpisodeStore.open(folder / "dataset") as store:
+        order = np.argsort(store.table["index"], kind="stable").tolist()
+        turns = [store[position].turns[0] for position in order]
+    replies = [reply_ids(turn, encoder) for turn in turns]
+    return encoder, [
+        context_row([encoder.prompt(turn.observation, first=True)], [reply], reply=len(reply))
+        for turn, reply in zip(turns, replies, strict=True)
+    ]
+
+
+def labelled(encoder: Any, rows: list[Any], examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows as a peer's batch, labelled at the replies alone."""
+    batch = encoder.collate([rows[int(example["place"])] for example in examples], left=False)
+    mask = batch.pop("reply_mask").bool()
+    return {**batch, "labels": batch["input_ids"].masked_fill(~mask, -100)}
 
 
 def train(trainer: Any) -> tuple[list[float], list[float], float]:
