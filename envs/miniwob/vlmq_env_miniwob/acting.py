@@ -26,17 +26,14 @@ class Hands(Protocol):
     def evaluate(self, function: str, argument: Any = None) -> Any:
         """What a JavaScript function returns for the argument; a promise is awaited."""
 
-    def move(self, x: float, y: float, steps: int = 1) -> None:
-        """Move the mouse there, with so many events on the way."""
+    def move(self, x: float, y: float) -> None:
+        """Move the mouse there."""
 
     def click(self, x: float, y: float, times: int) -> None:
         """Move there and click once or twice."""
 
-    def down(self) -> None:
-        """Press the mouse's button."""
-
-    def up(self) -> None:
-        """Release it."""
+    def drag(self, path: Sequence[tuple[float, float]]) -> None:
+        """Press the mouse's button at the first of these points and release it at the last, by way of the others."""
 
     def wheel(self, dx: float, dy: float) -> None:
         """Turn the wheel where the mouse is."""
@@ -106,10 +103,8 @@ def act(hands: Hands, call: Call, keys: Sequence[int]) -> str | None:
 
 
 def _drag(hands: Hands, start: Sequence[float], end: Sequence[float]) -> None:
-    hands.move(start[0], start[1])
-    hands.down()
-    hands.move(end[0], end[1], _DRAG_STEPS)
-    hands.up()
+    parts = [step / _DRAG_STEPS for step in range(_DRAG_STEPS + 1)]
+    hands.drag([(start[0] + (end[0] - start[0]) * p, start[1] + (end[1] - start[1]) * p) for p in parts])
 
 
 def _fill(hands: Hands, key: int, text: str) -> str | None:

@@ -64,7 +64,6 @@ _FLAGS = (
     "--disable-lcd-text",
     "--force-color-profile=srgb",
     "--force-device-scale-factor=1",
-    "--hide-scrollbars",
     "--mute-audio",
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",

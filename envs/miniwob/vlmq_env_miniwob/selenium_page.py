@@ -159,15 +159,10 @@ class _Hands:
     def evaluate(self, function: str, argument: Any = None) -> Any:
         return self._driver.execute_script(f"return ({function})(arguments[0])", argument)
 
-    def move(self, x: float, y: float, steps: int = 1) -> None:
+    def move(self, x: float, y: float) -> None:
         from miniwob.selenium_actions import execute_move_coords
 
-        start = self._at if steps > 1 else (x, y)
-        for step in range(1, steps + 1):
-            part = step / steps
-            execute_move_coords(
-                start[0] + (x - start[0]) * part, start[1] + (y - start[1]) * part, self._driver
-            )
+        execute_move_coords(x, y, self._driver)
         self._at = (x, y)
 
     def click(self, x: float, y: float, times: int) -> None:
@@ -176,15 +171,20 @@ class _Hands:
         (execute_click_coords if times == 1 else execute_dblclick_coords)(x, y, self._driver)
         self._at = (x, y)
 
-    def down(self) -> None:
-        from miniwob.selenium_actions import execute_mousedown_coords
+    def drag(self, path: Sequence[tuple[float, float]]) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
 
-        execute_mousedown_coords(*self._at, self._driver)
-
-    def up(self) -> None:
-        from miniwob.selenium_actions import execute_mouseup_coords
-
-        execute_mouseup_coords(*self._at, self._driver)
+        # Not the package's press, moves and release: from one call to the next ChromeDriver forgets which button a
+        # move is made with, and a page then selects no text.
+        chain = ActionChains(self._driver, duration=0)
+        pointer: Any = chain.w3c_actions.pointer_action
+        pointer.move_to_location(*path[0])
+        pointer.click_and_hold()
+        for point in path[1:]:
+            pointer.move_to_location(*point)
+        pointer.release()
+        chain.w3c_actions.perform()
+        self._at = path[-1]
 
     def wheel(self, dx: float, dy: float) -> None:
         from selenium.webdriver.common.action_chains import ActionChains

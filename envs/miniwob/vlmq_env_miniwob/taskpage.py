@@ -165,18 +165,19 @@ class _Tab:
     def evaluate(self, function: str, argument: Any = None) -> Any:
         return self.page.evaluate(function, argument)
 
-    def move(self, x: float, y: float, steps: int = 1) -> None:
+    def move(self, x: float, y: float) -> None:
         self._mouse_inside = True
-        self.page.mouse.move(x, y, steps=steps)
+        self.page.mouse.move(x, y)
 
     def click(self, x: float, y: float, times: int) -> None:
         self._mouse_inside = True
         self.page.mouse.click(x, y, click_count=times)
 
-    def down(self) -> None:
+    def drag(self, path: Sequence[tuple[float, float]]) -> None:
+        self.move(*path[0])
         self.page.mouse.down()
-
-    def up(self) -> None:
+        for point in path[1:]:
+            self.move(*point)
         self.page.mouse.up()
 
     def wheel(self, dx: float, dy: float) -> None:
