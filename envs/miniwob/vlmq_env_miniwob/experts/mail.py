@@ -12,9 +12,10 @@ AWAY = re.compile(
     r"delet|\brid\b|trash|remove|throw away|recycling|don't want|out of my inbox|jend", re.IGNORECASE
 )
 MARKED = re.compile(r"important|importance|\bstar\b|\bflag\b|\bmark\b", re.IGNORECASE)
+NAME = r"[A-Z][a-z]+(?:-[A-Z][a-z]+)?"
 SENDER = re.compile(
-    r"(?:\bfrom|\bby|\bof|got from|that|email|message|information) (?:DEST's )?([A-Z][a-z]+)(?= sent| wrote|\b)"
-    r"|([A-Z][a-z]+)'s (?:latest |last |recent )?(?:e-?mail|message)|([A-Z][a-z]+) (?:sent|wrote)"
+    rf"(?:\bfrom|\bby|\bof|got from|that|email|message|information) (?:DEST's )?({NAME})(?= sent| wrote|\b)"
+    rf"|({NAME})'s (?:latest |last |recent )?(?:[Ee]-?mail|message)|({NAME}) (?:sent|wrote)"
 )
 
 
@@ -34,7 +35,11 @@ def _wish(seen: Seen) -> Wish | None:
     lines = {each.text for texts in (*seen.earlier, seen.texts) for each in texts} | set(
         seen.text.splitlines()
     )
-    names = re.findall(r"[A-Z][a-z]+", words)
+    names = re.findall(NAME, words)
+    # An s without its apostrophe, as in "Teresinas email".
+    names = [
+        whole if name not in lines and (whole := name.removesuffix("s")) in lines else name for name in names
+    ]
     known = [name for name in dict.fromkeys(names) if name in lines]
     sender = known[0] if len(known) == 1 else _sender(words, known)
     if sender is None:
@@ -105,8 +110,11 @@ def _corner(seen: Seen, *, left: bool) -> str | None:
 RULES: dict[str, Expert] = {
     f"email-inbox{variant}": _inbox
     for variant in (
-        "", "-delete", "-forward", "-forward-nl", "-forward-nl-turk", "-important", "-nl-turk", "-noscroll", "-reply",
-        "-star-reply",
+        "", "-delete", "-forward", "-forward-nl", "-important", "-nl-turk", "-noscroll", "-reply", "-star-reply",
     )
 }  # fmt: skip
-"""The rule of each of these tasks."""
+"""The rule of each of these tasks.
+
+email-inbox-forward-nl-turk has none: some of its pages hold by mistake that the reader's name is the writer's, and the
+other way round, and fail whoever does as told.
+"""

@@ -9,7 +9,6 @@ from vlmq_env_miniwob.experts.seen import (
     Expert,
     Seen,
     click_on,
-    distance,
     fill_all,
     first,
     nearest,
@@ -130,7 +129,12 @@ def _contact(seen: Seen) -> str | None:
     label = next((each for each in seen.texts if each.text == f"{detail.split()[0].capitalize()}:"), None)
     if seen.written(name) is None:
         return click_on(seen.named(">"))
-    return None if label is None else click_on(nearest_row(seen, label.centre, seen.of("link")))
+    if label is None:
+        return None
+    # What is too long for the line of its label stands below it.
+    below = (label.centre[0], label.centre[1] + label.boxes[0][3])
+    links = seen.of("link")
+    return click_on(nearest_row(seen, label.centre, links) or nearest_row(seen, below, links))
 
 
 def _post(seen: Seen) -> str | None:
@@ -193,23 +197,7 @@ def _order(seen: Seen) -> str | None:
     return click_on(seen.named("Order!")) or scroll(80)
 
 
-def _ticket(seen: Seen) -> str | None:
-    buttons = seen.like("Book for")
-    if "cost" in seen.utterance or "price" in seen.utterance:
-        key = {bid: int(first(r"\$(\d+)", seen.elements[bid].name)) for bid in buttons}
-    else:
-        times = [each for each in seen.texts if re.fullmatch(r"\d+h \d+m", each.text)]
-        key = {}
-        for bid in buttons:
-            near = min(times, key=lambda each: distance(each.centre, seen.elements[bid].centre))
-            hours, minutes = map(int, re.findall(r"\d+", near.text))
-            key[bid] = 60 * hours + minutes
-    best = max if re.search("longest|expensive", seen.utterance) else min
-    return click(best(key, key=lambda bid: key[bid]))
-
-
 RULES: dict[str, Expert] = {
-    "buy-ticket": _ticket,
     "click-collapsible": _section,
     "click-collapsible-2": _link_in_sections,
     "click-collapsible-2-nodelay": _link_in_sections,
