@@ -128,7 +128,7 @@ def test_the_catalogue_lists_what_is_installed(install: Install) -> None:
         ),
         (SPEC + "SPECS = (EnvSpec('bad/A-v0', 'm:A'),) * 2", "lists 'bad/A-v0' twice: ids must differ."),
         (SPEC + "SPECS = (EnvSpec('bad/A-v0'),)", "lists 'bad/A-v0' without an entry_point"),
-        ("REQUIRES_API = '>=2,<3'\nSPECS = ()", "needs vlmq.api >=2,<3, and this is 1.1: install versions"),
+        ("REQUIRES_API = '>=2,<3'\nSPECS = ()", "needs vlmq.api >=2,<3, and this is 1.2: install versions"),
         ("REQUIRES_API = 'new'\nSPECS = ()", "declares REQUIRES_API = 'new', which is no version range"),
     ],
 )

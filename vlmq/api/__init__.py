@@ -12,9 +12,10 @@ from vlmq.api.env import (
 from vlmq.api.errors import ContractError, DataError, ModelError, PluginError, UserError
 from vlmq.api.model import ModelAdapter, adapter_for
 from vlmq.api.processor import InStreamProcessor
+from vlmq.api.settings import check_choice, check_flags, check_seconds, check_whole
 from vlmq.api.types import Episode, Observation, Turn
 
-VERSION = "1.1"
+VERSION = "1.2"
 """Version of this boundary. A plugin's spec module may declare `REQUIRES_API = ">=1.0,<2"`."""
 
 __all__ = [
@@ -35,6 +36,10 @@ __all__ = [
     "UserError",
     "action_space",
     "adapter_for",
+    "check_choice",
+    "check_flags",
+    "check_seconds",
+    "check_whole",
     "expert_action",
     "observation_space",
 ]

@@ -2,7 +2,7 @@
 
 from gymnasium.envs.registration import EnvSpec
 
-REQUIRES_API = ">=1.0,<2"
+REQUIRES_API = ">=1.2,<2"
 """Versions of the `vlmq.api` boundary these environments were written for."""
 
 SPECS = (

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from vlmq.api import PluginError, action_space, observation_space
+from vlmq.api import action_space, check_choice, check_flags, check_whole, observation_space
 
 MODALITIES = ("image", "both", "text")
 """Where the state is shown: in the picture alone, in picture and text, or in the text alone."""
@@ -35,15 +35,9 @@ class Game(gymnasium.Env[dict[str, Any], str]):
 
     def __init__(self, modality: str = "image", variation: bool = True, size: int = 64) -> None:
         name = type(self).__name__
-        if modality not in MODALITIES:
-            known = ", ".join(MODALITIES)
-            raise PluginError(f"{name}: modality={modality!r} is unknown; choose one of {known}.")
-        if not isinstance(size, int) or isinstance(size, bool) or not SMALLEST_PX <= size <= LARGEST_PX:
-            raise PluginError(
-                f"{name}: size={size!r} is no picture side; "
-                f"give a whole number of pixels from {SMALLEST_PX} to {LARGEST_PX}."
-            )
-        self._check_flags(variation=variation)
+        check_choice(name, "modality", modality, MODALITIES)
+        check_whole(name, "size", size, SMALLEST_PX, LARGEST_PX)
+        check_flags(name, variation=variation)
         self.modality = modality
         self.variation = variation
         self.size = size
@@ -51,11 +45,6 @@ class Game(gymnasium.Env[dict[str, Any], str]):
         self.observation_space = observation_space(side, side)
         self.action_space = action_space()
         self._turns_left = 0
-
-    def _check_flags(self, **values: object) -> None:
-        for name, value in values.items():
-            if not isinstance(value, bool):
-                raise PluginError(f"{type(self).__name__}: {name}={value!r} will not do; give true or false.")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vlmq.api import check_flags
 from vlmq_env_cards.formula_game import FormulaGame, Layout, any_ranks
 from vlmq_env_cards.game import MODALITIES
 from vlmq_env_cards.playing_cards import WORTH
@@ -62,7 +63,7 @@ class Points24(FormulaGame):
 
     def __init__(self, solvable_only: bool = True, **settings: Any) -> None:
         super().__init__(**settings)
-        self._check_flags(solvable_only=solvable_only)
+        check_flags(type(self).__name__, solvable_only=solvable_only)
         self.solvable_only = solvable_only
 
     def _draw_ranks(self, rng: np.random.Generator) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def fingerprint(seed: int, **arguments: Any) -> str:
 
 
 def test_the_specs_are_light_named_and_made(fresh_python: Callable[..., str]) -> None:
-    assert REQUIRES_API == ">=1.0,<2"
+    assert REQUIRES_API == ">=1.2,<2"
     assert [spec.id for spec in SPECS[:7]] == [
         f"household/{name}-v0"
         for name in ("PickAndPlace", "Examine", "Clean", "Heat", "Cool", "PickTwo", "Any")

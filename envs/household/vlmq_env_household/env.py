@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from vlmq.api import PluginError, action_space, observation_space
+from vlmq.api import action_space, check_choice, check_flags, check_whole, observation_space
 from vlmq_env_household import language
 from vlmq_env_household.drawing import DOTS, Picture
 from vlmq_env_household.expert import next_command, searching_command
@@ -90,16 +90,16 @@ class Household(gymnasium.Env[dict[str, Any], str]):
         show_syntax: bool = True,
         expert: str = "searching",
     ) -> None:
-        _choice("task", task, (*TASKS, "any"))
-        _choice("split", split, SPLITS)
-        _choice("modality", modality, MODALITIES)
-        _choice("expert", expert, EXPERTS)
-        _whole("level", level, 0, len(LEVELS) - 1)
-        _whole("max_turns", max_turns, 1, 10_000)
-        _flags(shaping=shaping, variation=variation, show_syntax=show_syntax)
+        check_choice("Household", "task", task, (*TASKS, "any"))
+        check_choice("Household", "split", split, SPLITS)
+        check_choice("Household", "modality", modality, MODALITIES)
+        check_choice("Household", "expert", expert, EXPERTS)
+        check_whole("Household", "level", level, 0, len(LEVELS) - 1)
+        check_whole("Household", "max_turns", max_turns, 1, 10_000)
+        check_flags("Household", shaping=shaping, variation=variation, show_syntax=show_syntax)
         side = LEVELS[level].side
         size = CELL_PX * side if size is None else size
-        _whole("size", size, CELL_PX * side, LARGEST_PX)
+        check_whole("Household", "size", size, CELL_PX * side, LARGEST_PX)
         self.task, self.level, self.split, self.modality = task, level, split, modality
         self.size, self.max_turns, self.expert = size, max_turns, expert
         self.shaping, self.variation, self.show_syntax = shaping, variation, show_syntax
@@ -191,21 +191,3 @@ class Household(gymnasium.Env[dict[str, Any], str]):
             "progress": self._progress,
             "state_key": self._world.key,
         }
-
-
-def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise PluginError(f"Household: {name}={value!r} is unknown; choose one of {', '.join(known)}.")
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise PluginError(
-            f"Household: {name}={value!r} will not do; give a whole number from {low} to {high}."
-        )
-
-
-def _flags(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise PluginError(f"Household: {name}={value!r} will not do; give true or false.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gymnasium.envs.registration import EnvSpec
 
-REQUIRES_API = ">=1.0,<2"
+REQUIRES_API = ">=1.2,<2"
 
 FALLBACK = ("click-test", "click-test-2")
 """Tasks offered where the `miniwob` package is missing, so that its absence is told by name."""

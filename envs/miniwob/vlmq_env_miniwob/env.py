@@ -19,7 +19,15 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from vlmq.api import UserError, action_space, observation_space
+from vlmq.api import (
+    PluginError,
+    action_space,
+    check_choice,
+    check_flags,
+    check_seconds,
+    check_whole,
+    observation_space,
+)
 from vlmq_env_miniwob import TASKS
 from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Refusal, parse, syntax
 from vlmq_env_miniwob.browser import Browser
@@ -51,10 +59,6 @@ _CHOICE = 0x7A5C
 """Keeps the choice of a task off the draws of its episode."""
 
 
-class SettingError(UserError):
-    """An argument of the environment is out of its range."""
-
-
 class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
     """One task page in a Chromium of its own, which starts at the first `reset` and serves all episodes.
 
@@ -74,8 +78,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         timeout_s: the longest that any single browser call may take.
 
     Raises:
-        PluginError: Chromium, Playwright or the pages are not installed.
-        UserError: an argument is out of its range.
+        PluginError: Chromium, Playwright or the pages are not installed, or an argument is out of its range.
     """
 
     metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
@@ -107,14 +110,13 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         timeout_s: float = 30.0,
         render_mode: str | None = None,
     ) -> None:
-        if modality not in MODALITIES:
-            raise SettingError(f"modality={modality!r} is unknown; choose one of {', '.join(MODALITIES)}.")
-        if driver not in DRIVERS:
-            raise SettingError(f"driver={driver!r} is unknown; choose one of {', '.join(DRIVERS)}.")
-        if max_turns < 1:
-            raise SettingError(f"max_turns={max_turns} leaves no turn to act; choose at least 1.")
-        if timeout_s <= 0:
-            raise SettingError(f"timeout_s={timeout_s} leaves no time to answer; choose more than 0 seconds.")
+        check_choice("MiniWoB", "modality", modality, MODALITIES)
+        check_choice("MiniWoB", "driver", driver, DRIVERS)
+        check_whole("MiniWoB", "max_turns", max_turns, 1, 10_000)
+        check_seconds("MiniWoB", "timeout_s", timeout_s)
+        check_flags("MiniWoB", show_syntax=show_syntax, decay=decay)
+        if sandbox is not None:
+            check_flags("MiniWoB", sandbox=sandbox)
         if task in CHANCE_LEVELS:
             ours = {**self.metadata["vlmq"], "chance_level": CHANCE_LEVELS[task]}
             self.metadata = {**self.metadata, "vlmq": ours}  # type: ignore[misc]
@@ -308,12 +310,12 @@ class MiniWobTasksEnv(MiniWobEnv):
     def __init__(self, tasks: Sequence[str] | str = "starter", **settings: Any) -> None:
         groups = {"starter": STARTER, "expert": tuple(sorted(EXPERTS)), "all": TASKS}
         if isinstance(tasks, str) and tasks not in groups:
-            raise SettingError(
+            raise PluginError(
                 f"tasks={tasks!r} is no group of pages; choose {', '.join(groups)}, or list their names."
             )
         tasks = groups[tasks] if isinstance(tasks, str) else tasks
         if not tasks:
-            raise SettingError("tasks is empty; name at least one page, such as click-test-2.")
+            raise PluginError("tasks is empty; name at least one page, such as click-test-2.")
         self.tasks = tuple(tasks)
         self._files = {task: page_file(task) for task in tasks}
         super().__init__(tasks[0], **settings)

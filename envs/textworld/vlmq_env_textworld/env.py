@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from vlmq.api import PluginError, action_space, observation_space
+from vlmq.api import PluginError, action_space, check_choice, check_flags, check_whole, observation_space
 from vlmq_env_textworld import words
 from vlmq_env_textworld.cache import cached
 from vlmq_env_textworld.drawing import Look, Picture, smallest
@@ -84,11 +84,11 @@ class TextGame(gymnasium.Env[dict[str, Any], str]):
         shaping: bool,
         variation: bool,
     ) -> None:
-        _choice("modality", modality, MODALITIES)
-        _whole("max_turns", max_turns, 1, 10_000)
-        _flags(idle=idle, shaping=shaping, variation=variation)
+        check_choice("TextWorld", "modality", modality, MODALITIES)
+        check_whole("TextWorld", "max_turns", max_turns, 1, 10_000)
+        check_flags("TextWorld", idle=idle, shaping=shaping, variation=variation)
         size = smallest(reach) if size is None else size
-        _whole("size", size, smallest(reach), LARGEST_PX)
+        check_whole("TextWorld", "size", size, smallest(reach), LARGEST_PX)
         self.games, self.modality, self.reach, self.size = games, modality, reach, size
         self.max_turns, self.idle, self.shaping, self.variation = max_turns, idle, shaping, variation
         ours = {**self.metadata["vlmq"], "turn_limit": max_turns, "open_actions": not self.idle}
@@ -225,10 +225,10 @@ class TextWorld(TextGame):
         shaping: bool = False,
         variation: bool = True,
     ) -> None:
-        _choice("challenge", challenge, tuple(LEVELS))
-        _whole("level", level, 1, len(LEVELS[challenge]))
-        _choice("split", split, SPLITS)
-        _whole("games", games, 1, 1_000_000)
+        check_choice("TextWorld", "challenge", challenge, tuple(LEVELS))
+        check_whole("TextWorld", "level", level, 1, len(LEVELS[challenge]))
+        check_choice("TextWorld", "split", split, SPLITS)
+        check_whole("TextWorld", "games", games, 1, 1_000_000)
         demand_textworld()
         self._level = LEVELS[challenge][level - 1]
         self.challenge, self.level, self.split = challenge, level, split
@@ -289,7 +289,7 @@ class ALFWorld(TextGame):
         folder = demand_alfworld(data)
         from vlmq_env_textworld import alfworld
 
-        _choice("split", split, alfworld.SPLITS)
+        check_choice("TextWorld", "split", split, alfworld.SPLITS)
         self._files = alfworld.game_files(folder, split)
         if not self._files:
             wanted = folder / alfworld.VERSION / split
@@ -297,7 +297,7 @@ class ALFWorld(TextGame):
                 f"ALFWorld: {wanted} holds no game (*/*/{alfworld.GAME_FILE}): download the data anew."
             )
         if games is not None:
-            _whole("games", games, 1, len(self._files))
+            check_whole("TextWorld", "games", games, 1, len(self._files))
             self._files = self._files[:games]
         self.split = split
         self._player: Player | None = None
@@ -317,21 +317,3 @@ class ALFWorld(TextGame):
         if self._player is not None:
             self._player.close()
             self._player = None
-
-
-def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise PluginError(f"TextWorld: {name}={value!r} is unknown; choose one of {', '.join(known)}.")
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise PluginError(
-            f"TextWorld: {name}={value!r} will not do; give a whole number from {low} to {high}."
-        )
-
-
-def _flags(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise PluginError(f"TextWorld: {name}={value!r} will not do; give true or false.")

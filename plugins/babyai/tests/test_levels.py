@@ -17,7 +17,7 @@ def test_the_levels_are_those_that_minigrid_registers() -> None:
 
 
 def test_each_level_has_a_spec_and_a_metadata_of_its_own() -> None:
-    assert REQUIRES_API == ">=1.0,<2"
+    assert REQUIRES_API == ">=1.2,<2"
     assert [spec.id for spec in SPECS] == [f"babyai/{level}" for level in LEVELS]
     assert set(EXPERT_SUCCESS) < set(LEVELS)
     for level in ("GoToRedBall-v0", *EXPERT_SUCCESS):

@@ -9,7 +9,7 @@ from vlmq_env_babyai.levels import LEVELS
 # pygame, which minigrid imports and we never use, greets on standard output; this module comes before any of those
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
-REQUIRES_API = ">=1.0,<2"
+REQUIRES_API = ">=1.2,<2"
 """Versions of the `vlmq.api` boundary these environments were written for."""
 
 SPECS = tuple(

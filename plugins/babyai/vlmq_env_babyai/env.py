@@ -8,7 +8,7 @@ import gymnasium
 from gymnasium.error import ResetNeeded
 from minigrid.core.actions import Actions
 
-from vlmq.api import PluginError, action_space, observation_space
+from vlmq.api import PluginError, action_space, check_choice, check_flags, check_whole, observation_space
 from vlmq_env_babyai import dealing, picture, words
 from vlmq_env_babyai.expert import Guide
 from vlmq_env_babyai.levels import CHANCE_LEVEL, EXPERT_SUCCESS, LEVELS
@@ -84,15 +84,15 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
             raise PluginError(
                 f"BabyAI: level={level!r} is unknown; `vlmq envs` lists all, as babyai/<level>."
             )
-        _choice("modality", modality, MODALITIES)
-        _choice("view", view, picture.VIEWS)
+        check_choice("BabyAI", "modality", modality, MODALITIES)
+        check_choice("BabyAI", "view", view, picture.VIEWS)
         if max_turns is not None:
-            _whole("max_turns", max_turns, 1, 1_000_000)
-        _flags(decay=decay, show_syntax=show_syntax)
+            check_whole("BabyAI", "max_turns", max_turns, 1, 1_000_000)
+        check_flags("BabyAI", decay=decay, show_syntax=show_syntax)
         self._level = dealing.make_level(level)
         cells = picture.cells_across(self._level, view)
         if modality != "text":
-            _whole("size", size, cells * picture.SMALLEST_CELL_PX, LARGEST_PX)
+            check_whole("BabyAI", "size", size, cells * picture.SMALLEST_CELL_PX, LARGEST_PX)
         self.level, self.modality, self.view, self.size = level, modality, view, size
         self.max_turns, self.decay, self.show_syntax = max_turns, decay, show_syntax
         declared: dict[str, float] = {"turn_limit": max_turns or dealing.longest_episode(self._level)}
@@ -183,19 +183,3 @@ class BabyAI(gymnasium.Env[dict[str, Any], str]):
             held,
             level.grid.encode().tobytes(),
         )
-
-
-def _choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise PluginError(f"BabyAI: {name}={value!r} is unknown; choose one of {', '.join(known)}.")
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise PluginError(f"BabyAI: {name}={value!r} will not do; give a whole number from {low} to {high}.")
-
-
-def _flags(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise PluginError(f"BabyAI: {name}={value!r} will not do; give true or false.")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from vlmq.api import PluginError
 
 from vlmq_env_example import picture
 from vlmq_env_example.env import ANSWERS, MemoryEnv
@@ -90,7 +91,7 @@ def test_the_turn_limit_cuts_the_episode_as_no_success() -> None:
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="delay is -1"):
+    with pytest.raises(PluginError, match="delay=-1 will not do; give a whole number from 0"):
         MemoryEnv(delay=-1)
-    with pytest.raises(ValueError, match="with delay=3 an episode needs 5"):
+    with pytest.raises(PluginError, match="give a whole number from 5"):
         MemoryEnv(delay=3, max_turns=4)

@@ -7,7 +7,7 @@ makes the environment.
 from gymnasium.envs.registration import EnvSpec
 
 # The versions of the plugin boundary (`vlmq.api.VERSION`) that this plugin was written for.
-REQUIRES_API = ">=1.0,<2"
+REQUIRES_API = ">=1.2,<2"
 
 SPECS = (
     EnvSpec(

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
-from vlmq.api import action_space, observation_space
+from vlmq.api import action_space, check_whole, observation_space
 
 from vlmq_env_example import picture
 
@@ -43,10 +43,10 @@ class MemoryEnv(gymnasium.Env[dict[str, Any], str]):
     }
 
     def __init__(self, delay: int = 2, max_turns: int | None = None) -> None:
-        if delay < 0:
-            raise ValueError(f"delay is {delay}: it must be 0 or more")
-        if max_turns is not None and max_turns < delay + 2:
-            raise ValueError(f"max_turns is {max_turns}: with delay={delay} an episode needs {delay + 2}")
+        # An argument comes from somebody's configuration: refuse it in one sentence.
+        check_whole("Memory", "delay", delay, 0, 100)
+        if max_turns is not None:
+            check_whole("Memory", "max_turns", max_turns, delay + 2, 1000)
         self.delay = delay
         self.max_turns = delay + 5 if max_turns is None else max_turns
         # The spaces of the contract: a picture of (height, width, 3) uint8 and a text; a text as the action.
