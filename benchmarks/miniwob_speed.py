@@ -45,7 +45,7 @@ def main() -> None:
     if arguments.play:
         print(json.dumps(play(arguments)))
         return
-    from vlmq_env_miniwob.taskpage import find_pages
+    from vlmq_env_miniwob.places import find_pages
 
     arguments.pages = str(find_pages())
     peers = [peer for peer in PEERS if peer != "browsergym" or arguments.browsergym]

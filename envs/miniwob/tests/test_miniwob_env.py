@@ -35,7 +35,7 @@ def test_the_spec_module_is_found_and_is_light() -> None:
     (entry,) = importlib.metadata.entry_points(group="vlmq.envs", name="miniwob")
     assert entry.load() is vlmq_env_miniwob.SPECS
     ids = [spec.id for spec in vlmq_env_miniwob.SPECS]
-    assert len(ids) == len(set(ids)) == 127
+    assert len(ids) == len(set(ids)) == 130
     assert {"miniwob/click-test-v1", "miniwob/book-flight-v1", "miniwob/Starter-v1", "miniwob/All-v1"} < set(
         ids
     )

@@ -67,13 +67,14 @@ def moves(env: MiniWobEnv, manner: str, seed: int, info: dict[str, Any]) -> Iter
 
 
 def same_but_for_edges(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    """Whether two pictures are equal, but for a few pixels at the edges of slanted lines.
+    """Whether two pictures are equal, but for shades that no eye tells apart and a few pixels at the edges of lines.
 
-    Chromium draws again only the part of a page that changed, and smooths a line that crosses that part's border
-    otherwise than when it draws the whole: at most 80 of the 33,600 pixels were seen to differ, by at most 52 of 255.
+    Chromium draws again only the part of a page that changed, and blends what is half transparent, and a line that
+    crosses that part's border, otherwise than when it draws the whole: at most 80 of the 33,600 pixels were seen to
+    differ by more than 8 of 255, and none by more than 52.
     """
     apart = np.abs(one.astype(int) - other).max(axis=-1)
-    return bool((apart > 0).sum() <= 120 and apart.max() <= 80)
+    return bool((apart > 8).sum() <= 120 and apart.max() <= 80)
 
 
 def meet(ours: MiniWobEnv, package: MiniWobEnv) -> bool:
@@ -92,6 +93,11 @@ def meet(ours: MiniWobEnv, package: MiniWobEnv) -> bool:
     return False
 
 
+def leave_one_behind(package: MiniWobEnv) -> None:
+    """Make a problem and leave it, as ours does with every page: a second one stands where the first did."""
+    package.reset(seed=0)
+
+
 def compare(ours: MiniWobEnv, package: MiniWobEnv, seed: int, played: Played) -> None:
     """Play one episode in both, and hold every turn of the one against the other's."""
     first, told = ours.reset(seed=seed)
@@ -99,6 +105,7 @@ def compare(ours: MiniWobEnv, package: MiniWobEnv, seed: int, played: Played) ->
     if first["text"] != theirs["text"] or not same_but_for_edges(first["image"], theirs["image"]):
         # The package goes on with what its last episode has left open, a picker for instance; a fresh browser does not.
         package._page.close()  # type: ignore[union-attr]
+        leave_one_behind(package)
         theirs, _ = package.reset(seed=seed)
     assert first["text"] == theirs["text"], seed
     assert same_but_for_edges(first["image"], theirs["image"]), seed
@@ -137,6 +144,7 @@ def compare(ours: MiniWobEnv, package: MiniWobEnv, seed: int, played: Played) ->
 @pytest.mark.parametrize("task", ["click-test-2", "enter-text", "choose-list"])
 def test_an_episode_is_the_packages_own(make_env: MakeEnv, task: str) -> None:
     ours, package = make_env(task, max_turns=6), make_env(task, driver="selenium", max_turns=6)
+    leave_one_behind(package)
     played = Played()
     for seed in range(len(MANNERS)):
         compare(ours, package, seed, played)
@@ -148,6 +156,7 @@ def test_an_episode_is_the_packages_own(make_env: MakeEnv, task: str) -> None:
 def test_twenty_episodes_are_the_packages_own(make_env: MakeEnv, task: str) -> None:
     """Over all tasks at least a third of the episodes fail, or this would compare successes alone: see `MANNERS`."""
     ours, package = make_env(task, max_turns=6), make_env(task, driver="selenium", max_turns=6)
+    leave_one_behind(package)
     played = Played()
     for seed in range(NUM_SEEDS):
         compare(ours, package, seed, played)

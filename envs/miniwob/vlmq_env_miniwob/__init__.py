@@ -21,13 +21,14 @@ def registered() -> tuple[str, ...]:
         file = Path(folder) / "registration.py"
         if file.is_file():
             names = re.findall(r'id="miniwob/([\w.-]+)-v1"', file.read_text(encoding="utf-8"))
-            # Those of the flights lie in frames of another size, which the driver does not show.
-            return tuple(dict.fromkeys(name for name in names if not name.startswith("flight.")))
+            return tuple(dict.fromkeys(names))
     return FALLBACK
 
 
 TASKS = registered()
 """Names of the task pages offered, as the `miniwob` package calls its pages."""
+PAGES = tuple(task for task in TASKS if not task.startswith("flight."))
+"""Those whose pictures are of one size; the flights' are larger."""
 
 _CLASSES = "vlmq_env_miniwob.env"
 SPECS: tuple[EnvSpec, ...] = (

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from vlmq_env_miniwob.actions import AREA_WIDTH_PX, Call
+from vlmq_env_miniwob.actions import Call
+from vlmq_env_miniwob.places import TASK_AREA
 
 SETTLED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)))"
 """Awaits the next picture of the page, and what its handlers put off until then."""
 
 ASIDE_PX = (480, 300)
-"""A point of the window outside the task area, where the mouse touches nothing."""
-_MIDDLE_PX = (AREA_WIDTH_PX / 2, 130.0)
+"""A point of the window outside every area, where the mouse touches nothing."""
+_MIDDLE_PX = (TASK_AREA.width_px / 2, 130.0)
 _DRAG_STEPS = 8
 """Moves of the mouse in a drag: pages follow it on the way."""
 _WAIT_MS = 300

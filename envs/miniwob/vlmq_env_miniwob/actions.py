@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
-AREA_WIDTH_PX = 160
-AREA_HEIGHT_PX = 210
+from vlmq_env_miniwob.places import TASK_AREA, Area
 
 Argument = str | float | tuple[str, ...]
 
@@ -86,10 +85,10 @@ class Refusal:
     by_page: bool = False
 
 
-def parse(text: str) -> Call | Refusal:
+def parse(text: str, area: Area = TASK_AREA) -> Call | Refusal:
     """Read one action; blanks around it and between its parts are allowed, nothing else is.
 
-    Whether a bid is on the page is not known here; a point outside the task area is refused here.
+    Whether a bid is on the page is not known here; a point outside the page's area is refused here.
     """
     call = text.strip(_BLANK)
     match = _NAME.match(call)
@@ -101,7 +100,7 @@ def parse(text: str) -> Call | Refusal:
         return Refusal(f"not an action: expected {signature(name)}")
     values: list[Argument] = []
     for kind, value in zip(CALLS[name], found, strict=True):
-        read = _read(kind, value)
+        read = _read(kind, value, area)
         if isinstance(read, Refusal):
             return read
         values.append(read)
@@ -174,15 +173,15 @@ def _value(call: str, place: int) -> tuple[Argument | None, int]:
     return None, place
 
 
-def _read(kind: str, value: Argument) -> Argument | Refusal:
+def _read(kind: str, value: Argument, area: Area) -> Argument | Refusal:
     """An argument as what it is to be."""
     if kind in (X, Y, STEP):
         if not isinstance(value, float):
             return Refusal(f"{_quoted(value)} stands where a number of pixels is expected")
-        limit = {X: AREA_WIDTH_PX, Y: AREA_HEIGHT_PX}.get(kind)
+        limit = {X: area.width_px, Y: area.height_px}.get(kind)
         if limit is not None and not 0 <= value < limit:
             return Refusal(
-                f"the point lies outside the page: x must be below {AREA_WIDTH_PX}, y below {AREA_HEIGHT_PX}"
+                f"the point lies outside the page: x must be below {area.width_px}, y below {area.height_px}"
             )
         return value if abs(value) <= _FARTHEST_PX else Refusal(f"{value:g} pixels is too far")
     if kind == CHOICE:

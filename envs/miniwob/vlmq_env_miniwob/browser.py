@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vlmq.api import PluginError
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, Remains, flags
+from vlmq_env_miniwob.places import SITE, TASK_AREA, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Playwright, Request, Route
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _Jobs = queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
 
-WINDOW_WIDTH_PX = 500
-WINDOW_HEIGHT_PX = 320
 
 START_TIMEOUT_S = 60.0
 """The longest that starting Chromium or opening its first page may take: cold disks and busy machines."""
@@ -160,6 +159,7 @@ class _Session:
 
     def __init__(self, remains: Remains, files: Path) -> None:
         self._remains = remains
+        self._pages = files
         self._files = f"{files.resolve().as_uri()}/"
         self.failed = False
         self.resting = False
@@ -192,7 +192,7 @@ class _Session:
             handle_sigint=False,
             handle_sigterm=False,
             handle_sighup=False,
-            viewport={"width": WINDOW_WIDTH_PX, "height": WINDOW_HEIGHT_PX},
+            viewport={"width": TASK_AREA.window_width_px, "height": TASK_AREA.window_height_px},
             device_scale_factor=1,
             locale="en-US",
             timezone_id="UTC",
@@ -207,10 +207,14 @@ class _Session:
 
     def _admit(self, route: Route) -> None:
         request = route.request
-        if request.url.startswith(self._files) and not _leads_away(request):
-            route.continue_()
-        else:
+        ours = request.url.startswith((self._files, SITE))
+        if not ours or _leads_away(request):
             route.abort("aborted")  # of all error codes, the one that keeps the page that is shown
+        elif request.url.startswith(SITE):
+            body, media_type = served(request.url, self._pages) or (None, "text/html")
+            route.fulfill(status=404 if body is None else 200, body=body, content_type=media_type)
+        else:
+            route.continue_()
 
 
 class _Watch:
@@ -245,7 +249,7 @@ def _leads_away(request: Request) -> bool:
     if not request.is_navigation_request() or request.frame.parent_frame is not None:
         return False
     here = _document(request.frame.url)
-    return here.startswith("file:") and _document(request.url) != here
+    return here.startswith(("file:", SITE)) and _document(request.url) != here
 
 
 def _document(address: str) -> str:

@@ -28,15 +28,16 @@ from vlmq.api import (
     check_whole,
     observation_space,
 )
-from vlmq_env_miniwob import TASKS
-from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Refusal, parse, syntax
+from vlmq_env_miniwob import PAGES
+from vlmq_env_miniwob.actions import Refusal, parse, syntax
 from vlmq_env_miniwob.browser import Browser
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chromium
 from vlmq_env_miniwob.experts import EXPERTS, Seen
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.offers import offered
+from vlmq_env_miniwob.places import Area, find_pages, place_of
 from vlmq_env_miniwob.selenium_page import SeleniumPage
-from vlmq_env_miniwob.taskpage import TaskPage, find_pages, page_file
+from vlmq_env_miniwob.taskpage import TaskPage
 from vlmq_env_miniwob.view import Element, View, Writing
 
 ILLEGAL_REWARD = -0.1
@@ -129,11 +130,16 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._show_syntax = show_syntax
         self._decay = decay
         self._driver = driver
-        self._page_file = page_file(task)
+        self._place = place_of(task)
+        if self._place.framed and driver == "selenium":
+            raise PluginError(
+                f"MiniWoB: driver='selenium' plays no page with a frame, as {task} is; leave it out."
+            )
         self._chromium = find_chromium(chrome)
         self._sandbox = sandbox
         self._timeout_s = timeout_s
-        height, width = (AREA_HEIGHT_PX, AREA_WIDTH_PX) if self._pictures else (None, None)
+        area = self._place.area
+        height, width = (area.height_px, area.width_px) if self._pictures else (None, None)
         self.observation_space = observation_space(height, width, text_bytes=TEXT_BYTES)
         self.action_space = action_space()
         self._page: TaskPage | SeleniumPage | None = None
@@ -228,26 +234,26 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         if self._page is None or not self._page.alive:
             self.close()
             self._page = self._open()
-        self._page.turn_to(self._page_file)
+        self._page.turn_to(self._place)
         return self._page
 
     def _open(self) -> TaskPage | SeleniumPage:
         if self._driver == "selenium":
             return SeleniumPage(
-                self._chromium, self._page_file, pictures=self._pictures, timeout_s=self._timeout_s
+                self._chromium, self._place, pictures=self._pictures, timeout_s=self._timeout_s
             )
         browser = Browser(
             self._chromium, files=find_pages(), sandbox=self._sandbox, timeout_s=self._timeout_s
         )
         try:
-            return TaskPage(browser, self._page_file, pictures=self._pictures)
+            return TaskPage(browser, self._place, pictures=self._pictures)
         except BaseException:
             browser.close()
             raise
 
     def _execute(self, page: TaskPage | SeleniumPage, text: str) -> Refusal | None:
         """Act on the page; a refusal means that nothing was touched."""
-        call = parse(text)
+        call = parse(text, self._place.area)
         if isinstance(call, Refusal):
             return call
         shown = self._shown()
@@ -284,7 +290,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
     def _text(self, view: View) -> str:
         """The instruction, the elements where they are listed, and the legal syntax where it is wanted."""
         listed = self.modality in ("image+elements", "elements")
-        ending = [_syntax(by_element=listed or self._marks)] if self._show_syntax else []
+        ending = [_syntax(self._place.area, by_element=listed or self._marks)] if self._show_syntax else []
         lines = [f"Task: {view.utterance}"]
         if listed:
             lines.append("Elements ([bid] role 'name'):")
@@ -303,12 +309,12 @@ class MiniWobTasksEnv(MiniWobEnv):
 
     Args:
         tasks: names of the pages; or `starter` for those to begin with, `expert` for those that have a scripted expert,
-            `all` for all that are offered.
+            `all` for all whose pictures are of one size: not the flights.
         settings: those of `MiniWobEnv`.
     """
 
     def __init__(self, tasks: Sequence[str] | str = "starter", **settings: Any) -> None:
-        groups = {"starter": STARTER, "expert": tuple(sorted(EXPERTS)), "all": TASKS}
+        groups = {"starter": STARTER, "expert": tuple(sorted(EXPERTS)), "all": PAGES}
         if isinstance(tasks, str) and tasks not in groups:
             raise PluginError(
                 f"tasks={tasks!r} is no group of pages; choose {', '.join(groups)}, or list their names."
@@ -317,7 +323,11 @@ class MiniWobTasksEnv(MiniWobEnv):
         if not tasks:
             raise PluginError("tasks is empty; name at least one page, such as click-test-2.")
         self.tasks = tuple(tasks)
-        self._files = {task: page_file(task) for task in tasks}
+        self._places = {task: place_of(task) for task in tasks}
+        if framed := [task for task, place in self._places.items() if place.framed]:
+            raise PluginError(
+                f"tasks: {framed[0]} has larger pictures than the rest; play its own id, {framed[0]}-v1."
+            )
         super().__init__(tasks[0], **settings)
 
     def reset(
@@ -327,7 +337,7 @@ class MiniWobTasksEnv(MiniWobEnv):
         if seed is None:
             seed = int(self.np_random.integers(2**31))
         self.task = self.tasks[int(np.random.default_rng([seed, _CHOICE]).integers(len(self.tasks)))]
-        self._page_file = self._files[self.task]
+        self._place = self._places[self.task]
         return super().reset(seed=seed, options=options)
 
     def _info(self, *, action_ok: bool) -> dict[str, Any]:
@@ -352,7 +362,7 @@ def _fitting(lines: list[str], room_bytes: int) -> list[str]:
     return [*kept, f"({len(lines) - len(kept)} more not listed)"]
 
 
-def _syntax(*, by_element: bool) -> str:
+def _syntax(area: Area, *, by_element: bool) -> str:
     """What the agent is told of the actions."""
-    bounds = f"0 <= x < {AREA_WIDTH_PX} and 0 <= y < {AREA_HEIGHT_PX}"
+    bounds = f"0 <= x < {area.width_px} and 0 <= y < {area.height_px}"
     return f"Actions: {syntax(by_element=by_element)}, where {bounds} are pixels from the top left."

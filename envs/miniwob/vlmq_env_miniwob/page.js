@@ -1,7 +1,10 @@
 // The page's side of the driver: starts an episode, and reports what an onlooker of the task area can see.
 (() => {
-  if (window !== window.top) return;
-  const WIDTH = 160, HEIGHT = 210;         // the task area, at the top left of the window
+  // An airline's booking page is the frame of a page that deals the tasks and judges them; of all others, both are one.
+  const dealer = window === window.top ? window : window.parent;
+  const framed = window !== window.top && dealer === window.top && !!window.frameElement && window.frameElement.id === "wrap";
+  if (window !== window.top && !framed) return;
+  const [WIDTH, HEIGHT] = framed ? [375, 667] : [160, 210];   // the task area, at the top left of the window
   const MAX_TIME_MS = 1e9;                 // setTimeout overflows at 2^31 and would fire at once
   const MAX_NAME = 60;
   const NATIVE = "button, a, input, select, textarea";
@@ -31,6 +34,7 @@
   const MAX_OPTIONS = 12;
 
   const TRIAL_SEED = 0;
+  const SOON_MS = 1000;
   const CORE_TIMERS = 2;                   // of an episode: its limit and the countdown that is not shown
 
   let keys = new Map();                    // element -> number, in order of first sight in this episode
@@ -45,8 +49,8 @@
     return listen.call(this, type, ...rest);
   };
 
-  // The page's timers that have not gone off, by kind and number.
-  const waiting = new Set();
+  // The page's timers that have not gone off, by kind and number, with the milliseconds after which they end.
+  const waiting = new Map();
   function follow(set, clear, kind, once) {
     const [later, never] = [window[set].bind(window), window[clear].bind(window)];
     window[set] = (task, ...rest) => {
@@ -55,7 +59,7 @@
         if (once) waiting.delete(kind + id);
         run(...given);
       }, ...rest);
-      waiting.add(kind + id);
+      waiting.set(kind + id, once ? Number(rest[0]) || 0 : Infinity);
       return id;
     };
     window[clear] = (id) => {
@@ -166,8 +170,10 @@
         return seen !== null && closestInteractive(seen) === element;
       };
       if (hit(centreX, centreY)) return [centreX, centreY];
-      // A coarse grid finds most; pixel by pixel finds the thin rim that a neighbour leaves free.
-      for (const step of [Math.max(2, Math.floor(Math.min(right - left, bottom - top) / 8)), 1]) {
+      // A coarse grid finds most; pixel by pixel finds the thin rim that a neighbour leaves free. The large pages have
+      // none, and hundreds of elements behind a calendar.
+      const eighth = Math.floor(Math.min(right - left, bottom - top) / 8);
+      for (const step of framed ? [Math.max(8, eighth)] : [Math.max(2, eighth), 1]) {
         let best = null, bestDistance = Infinity;
         for (let y = top; y < bottom; y += step) {
           for (let x = left; x < right; x += step) {
@@ -183,7 +189,7 @@
 
   function visibleElements() {
     const found = [];
-    if (WOB_DONE_GLOBAL) return found;     // the page has put its START cover over everything
+    if (dealer.WOB_DONE_GLOBAL) return found;     // the page has put its START cover over everything
     const moving = window.jQuery ? jQuery.timers.map((timer) => timer.elem).filter((elem) => elem instanceof Element) : [];
     for (const element of document.body.querySelectorAll("*")) {
       if (!isInteractive(element) || element.disabled || element.closest("#reward-display, #click-canvas")) continue;
@@ -205,7 +211,24 @@
   }
 
   // Whether the episode is there, pictures included: what they show, and where things stand, depends on them.
-  const ready = () => WOB_TASK_READY && Array.from(document.images).every((image) => image.complete);
+  function ready() {
+    if (!dealer.WOB_TASK_READY) return false;
+    if (stage()) return stage().contentWindow.vlmqPage.ready();
+    if (framed) hideCaret();
+    return Array.from(document.images).every((image) => image.complete);
+  }
+
+  // Whether nothing is under way that ends by itself: what slides, fades, or has yet to load.
+  function atRest() {
+    const running = document.getAnimations().some((each) => each.playState === "running" && each.effect.getComputedTiming().endTime < Infinity);
+    const loading = document.readyState !== "complete" || document.fonts.status !== "loaded"
+      || Array.from(document.images).some((image) => !image.complete);
+    const busy = window.jQuery && ((jQuery.timers && jQuery.timers.length) || jQuery.active);
+    return !loading && !running && !busy && !Array.from(waiting.values()).some((ms) => ms <= SOON_MS);
+  }
+
+  // The frame that the task is played in, where the page has one.
+  const stage = () => (framed ? null : document.querySelector("iframe#wrap"));
 
   const boxOf = (rect) => [rect.left, rect.top, rect.width, rect.height];
 
@@ -299,7 +322,7 @@
 
   // The instruction as it is read; some pages hand it over together with the answer.
   function utterance() {
-    const said = core.getUtterance();
+    const said = dealer.core.getUtterance();
     return typeof said === "string" ? said : said.utterance;
   }
 
@@ -311,16 +334,16 @@
 
   function visibleText() {
     const area = document.getElementById("area") || document.body;
-    return WOB_DONE_GLOBAL ? "" : area.innerText || "";
+    return dealer.WOB_DONE_GLOBAL ? "" : area.innerText || "";
   }
 
   function look() {
     return {
       utterance: utterance(), elements: visibleElements(), ready: ready(), text: visibleText(),
-      texts: WOB_DONE_GLOBAL ? [] : visibleTexts(), figures: WOB_DONE_GLOBAL ? [] : visibleFigures(),
-      scrolled: WOB_DONE_GLOBAL ? [] : scrolled(), selected: selectedText(), focused: keys.get(document.activeElement) ?? null,
-      unfolds: unfolds(), done: WOB_DONE_GLOBAL, rawReward: WOB_DONE_GLOBAL ? Number(WOB_RAW_REWARD_GLOBAL) : 0,
-      reward: WOB_DONE_GLOBAL ? Number(decays ? WOB_REWARD_GLOBAL : WOB_RAW_REWARD_GLOBAL) : 0,
+      texts: dealer.WOB_DONE_GLOBAL ? [] : visibleTexts(), figures: dealer.WOB_DONE_GLOBAL ? [] : visibleFigures(),
+      scrolled: dealer.WOB_DONE_GLOBAL ? [] : scrolled(), selected: selectedText(), focused: keys.get(document.activeElement) ?? null,
+      unfolds: unfolds(), done: dealer.WOB_DONE_GLOBAL, rawReward: dealer.WOB_DONE_GLOBAL ? Number(dealer.WOB_RAW_REWARD_GLOBAL) : 0,
+      reward: dealer.WOB_DONE_GLOBAL ? Number(dealer.vlmqPage.decays() ? dealer.WOB_REWARD_GLOBAL : dealer.WOB_RAW_REWARD_GLOBAL) : 0,
     };
   }
 
@@ -329,15 +352,18 @@
   let restless = false;                    // whether a problem starts timers of its own
   let asNew = null;                        // the trial of the page as it was loaded
 
+  // A blinking caret would make the picture depend on the clock.
+  function hideCaret() {
+    if (document.getElementById("vlmq-style")) return;
+    const style = document.createElement("style");
+    style.id = "vlmq-style";
+    style.textContent = "* { caret-color: transparent !important }";
+    document.head.appendChild(style);
+  }
+
   // Before an episode: the page's own clock, and nothing left of the last one.
   function prepare(decay) {
-    if (!document.getElementById("vlmq-style")) {
-      const style = document.createElement("style");
-      style.id = "vlmq-style";
-      // A blinking caret would make the picture depend on the clock.
-      style.textContent = "* { caret-color: transparent !important }";
-      document.head.appendChild(style);
-    }
+    hideCaret();
     if (ownTime === null) ownTime = core.EPISODE_MAX_TIME;
     decays = decay;
     core.EPISODE_MAX_TIME = decay ? ownTime : MAX_TIME_MS;
@@ -387,10 +413,10 @@
   function start(seed, decay, address) {
     if (location.href.split("#")[0] !== address) return null;
     prepare(decay);
-    if (!isAsNew()) return null;
+    if (!stage() && !isAsNew()) return null;
     Math.seedrandom(seed);
     core.startEpisodeReal();
-    return look();
+    return stage() ? { ready: false } : look();
   }
 
   // Where to click the element that `look` reported under this key; null where it is gone or covered.
@@ -442,6 +468,6 @@
     return true;
   }
 
-  const ours = Object.freeze({ ready, prepare, warmUp, start, look, pointOf, select, setValue, focus, choose });
+  const ours = Object.freeze({ decays: () => decays, ready, atRest, prepare, warmUp, start, look, pointOf, select, setValue, focus, choose });
   Object.defineProperty(window, "vlmqPage", { value: ours });
 })();

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from vlmq.api import PluginError
 from vlmq_env_miniwob.acting import ASIDE_PX, act
 from vlmq_env_miniwob.actions import Call
-from vlmq_env_miniwob.browser import WINDOW_HEIGHT_PX, WINDOW_WIDTH_PX, BrowserFailure
+from vlmq_env_miniwob.browser import BrowserFailure
 from vlmq_env_miniwob.chromium import find_chromedriver
+from vlmq_env_miniwob.places import TASK_AREA, Place
 from vlmq_env_miniwob.view import View, view_of
 
 T = TypeVar("T")
@@ -38,13 +39,13 @@ class SeleniumPage:
         PluginError: Selenium, ChromeDriver or the package is not installed.
     """
 
-    def __init__(self, chromium: Path, file: Path, *, pictures: bool, timeout_s: float) -> None:
+    def __init__(self, chromium: Path, place: Place, *, pictures: bool, timeout_s: float) -> None:
         self._chromium = chromium
         self._pictures = pictures
         self._timeout_s = timeout_s
-        self._file: Path | None = None
+        self._place: Place | None = None
         self._hands: _Hands | None = None
-        self.turn_to(file)
+        self.turn_to(place)
 
     @property
     def alive(self) -> bool:
@@ -60,15 +61,15 @@ class SeleniumPage:
         if hands is not None:
             hands.end()
 
-    def turn_to(self, file: Path) -> None:
+    def turn_to(self, place: Place) -> None:
         """Show the page of another task, in a browser of its own; nothing, where it is there already."""
-        if file == self._file and self.alive:
+        if place == self._place and self.alive:
             return
         self.close()
         self._hands = self._call(
-            "starting", lambda: _Hands(self._chromium, file, self._pictures, self._timeout_s)
+            "starting", lambda: _Hands(self._chromium, place, self._pictures, self._timeout_s)
         )
-        self._file = file
+        self._place = place
 
     def start(self, page_seed: int, *, decay: bool = False) -> View:
         """Begin the episode that the seed determines; with `decay` the page's own clock runs."""
@@ -104,7 +105,7 @@ class SeleniumPage:
 class _Hands:
     """The package's environment, with the hands that `act` asks for."""
 
-    def __init__(self, chromium: Path, file: Path, pictures: bool, timeout_s: float) -> None:
+    def __init__(self, chromium: Path, place: Place, pictures: bool, timeout_s: float) -> None:
         os.environ["MINIWOB_CHROME_BINARY"] = str(chromium)
         os.environ["MINIWOB_CHROMEDRIVER"] = str(find_chromedriver())
         # Selenium would look for drivers, and report its use, over the network.
@@ -116,7 +117,7 @@ class _Hands:
                 f"driver='selenium' needs the `miniwob` package and Selenium ({error}): install them with "
                 "`pip install miniwob selenium`."
             ) from error
-        self.env = MiniWoBEnvironment(subdomain=file.stem)
+        self.env = MiniWoBEnvironment(subdomain=PurePosixPath(place.address).stem)
         self._instance = self.env.instance
         self._instance.record_screenshots = pictures
         self._pictures = pictures
@@ -127,9 +128,10 @@ class _Hands:
         driver.set_script_timeout(timeout_s)
         driver.set_page_load_timeout(timeout_s)
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _SCRIPT})
-        size = {"width": WINDOW_WIDTH_PX, "height": WINDOW_HEIGHT_PX, "deviceScaleFactor": 1, "mobile": False}
+        width_px, height_px = TASK_AREA.window_width_px, TASK_AREA.window_height_px
+        size = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        self._instance.inner_width, self._instance.inner_height = WINDOW_WIDTH_PX, WINDOW_HEIGHT_PX
+        self._instance.inner_width, self._instance.inner_height = width_px, height_px
         driver.get(self._instance.url)
 
     def end(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,37 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vlmq.api import PluginError, UserError
 from vlmq_env_miniwob.acting import ASIDE_PX, SETTLED, act
-from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, Call
+from vlmq_env_miniwob.actions import Call
 from vlmq_env_miniwob.browser import START_TIMEOUT_S, Browser
+from vlmq_env_miniwob.places import Place
 from vlmq_env_miniwob.view import View, view_of
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import BrowserContext, Frame, ViewportSize
 
 _SCRIPT = Path(__file__).with_name("page.js")
-_CLIP = {"x": 0, "y": 0, "width": AREA_WIDTH_PX, "height": AREA_HEIGHT_PX, "scale": 1}
 _MOST_TABS = 16
-
-
-class UnknownTaskError(UserError):
-    """No page of this name."""
-
-
-def find_pages() -> Path:
-    """The folder of HTML files that the `miniwob` package ships, found without importing it.
-
-    Importing it would load Selenium and register ids equal to ours with gymnasium.
-
-    Raises:
-        PluginError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("miniwob")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (pages := Path(folder) / "html").is_dir():
-            return pages
-    raise PluginError("The MiniWoB pages are missing: install them with `pip install miniwob==1.1.0`.")
+_MOST_WAITS = 40
+"""Times that a page with a frame is waited for, a twentieth of a second each."""
 
 
 class TaskPage:
@@ -54,11 +35,11 @@ class TaskPage:
     loading it takes. All methods raise BrowserFailure where the browser does.
     """
 
-    def __init__(self, browser: Browser, file: Path, *, pictures: bool) -> None:
+    def __init__(self, browser: Browser, place: Place, *, pictures: bool) -> None:
         self.browser = browser
         self._pictures = pictures
-        self._tabs: OrderedDict[Path, _Tab] = OrderedDict()
-        self.turn_to(file)
+        self._tabs: OrderedDict[Place, _Tab] = OrderedDict()
+        self.turn_to(place)
 
     @property
     def alive(self) -> bool:
@@ -78,21 +59,21 @@ class TaskPage:
         """The one in front: the one turned to last."""
         return next(reversed(self._tabs.values()))
 
-    def turn_to(self, file: Path) -> None:
+    def turn_to(self, place: Place) -> None:
         """Show the page of another task; nothing, where it is there already."""
-        if file not in self._tabs:
+        if place not in self._tabs:
             # The one turned to longest ago makes room.
             oldest = self._tabs.popitem(last=False)[1] if len(self._tabs) == _MOST_TABS else None
             pictures = self._pictures
-            self._tabs[file] = self.browser.run(
+            self._tabs[place] = self.browser.run(
                 "opening the page",
-                lambda context: _Tab(context, file, oldest, pictures=pictures),
+                lambda context: _Tab(context, place, oldest, pictures=pictures),
                 START_TIMEOUT_S,
             )
-        elif (tab := self._tabs[file]) is not self._tab:
+        elif (tab := self._tabs[place]) is not self._tab:
             left = self._tab
             self.browser.run("turning to the page", lambda _: tab.come_forward(left))
-            self._tabs.move_to_end(file)
+            self._tabs.move_to_end(place)
 
     def start(self, page_seed: int, *, decay: bool = False) -> View:
         """Begin the episode that the seed determines; with `decay` the page's own clock runs."""
@@ -121,7 +102,9 @@ class TaskPage:
 class _Tab:
     """The browser thread's side of a `TaskPage`; it has the hands that `act` asks for."""
 
-    def __init__(self, context: BrowserContext, file: Path, instead: _Tab | None, *, pictures: bool) -> None:
+    def __init__(
+        self, context: BrowserContext, place: Place, instead: _Tab | None, *, pictures: bool
+    ) -> None:
         if instead is None:
             # A new browser comes with an empty page.
             empty = [page for page in context.pages if page.url.startswith("chrome:")]
@@ -135,7 +118,12 @@ class _Tab:
             self.page.goto("about:blank")
         self._pictures = pictures
         self._mouse_inside = False
-        self._address = file.as_uri()
+        self._place = place
+        area = place.area
+        size: ViewportSize = {"width": area.window_width_px, "height": area.window_height_px}
+        if self.page.viewport_size != size:
+            self.page.set_viewport_size(size)
+        self._clip = {"x": 0, "y": 0, "width": area.width_px, "height": area.height_px, "scale": 1}
         self._load()
 
     def come_forward(self, left: _Tab) -> None:
@@ -148,6 +136,9 @@ class _Tab:
             # Left where it was, the last episode's mouse would shade this one's picture.
             self.page.mouse.move(*ASIDE_PX)
             self._mouse_inside = False
+        if self._place.framed:
+            self.page.context.clear_cookies()
+            self._load()
         report = self._begin(page_seed, decay)
         if report is None:
             self._load()
@@ -160,10 +151,19 @@ class _Tab:
         return self.look()
 
     def look(self) -> View:
-        return self._view(self.page.evaluate("() => vlmqPage.look()"))
+        if self._place.framed:
+            self._come_to_rest()
+        return self._view(self.evaluate("() => vlmqPage.look()"))
 
     def evaluate(self, function: str, argument: Any = None) -> Any:
-        return self.page.evaluate(function, argument)
+        from playwright.sync_api import Error
+
+        while True:
+            try:
+                return self._stage.evaluate(function, argument)
+            except Error as error:
+                if not self._place.framed or "context was destroyed" not in error.message:
+                    raise
 
     def move(self, x: float, y: float) -> None:
         self._mouse_inside = True
@@ -192,8 +192,26 @@ class _Tab:
     def wait(self, milliseconds: float) -> None:
         self.page.wait_for_timeout(milliseconds)
 
+    @property
+    def _stage(self) -> Frame:
+        """The frame that the task is played in."""
+        if not self._place.framed:
+            return self.page.main_frame
+        (frame,) = self.page.main_frame.child_frames
+        frame.wait_for_load_state("load")
+        return frame
+
+    def _come_to_rest(self) -> None:
+        """Wait for what an action began: a calendar slides, a link leads to another page, which ends the episode."""
+        for _ in range(_MOST_WAITS):
+            self.evaluate(SETTLED)
+            if self.evaluate("() => vlmqPage.atRest()"):
+                return
+
     def _load(self) -> None:
-        self.page.goto(self._address, timeout=START_TIMEOUT_S * 1000)
+        self.page.goto(self._place.address, timeout=START_TIMEOUT_S * 1000)
+        if self._place.framed:
+            return  # each episode loads the frame
         self.page.evaluate("() => vlmqPage.warmUp()")
         self._wait_until_ready(START_TIMEOUT_S)
         self.page.evaluate(SETTLED)
@@ -201,7 +219,7 @@ class _Tab:
     def _begin(self, page_seed: int, decay: bool) -> dict[str, Any] | None:
         # A JavaScript number holds 53 bits; a longer seed travels as text.
         seed = page_seed if page_seed < 2**53 else str(page_seed)
-        arguments = [seed, decay, self._address]
+        arguments = [seed, decay, self._place.address]
         report: dict[str, Any] | None = self.page.evaluate("given => vlmqPage.start(...given)", arguments)
         return report
 
@@ -213,23 +231,11 @@ class _Tab:
 
     def _picture(self, *, unfolds: bool) -> NDArray[np.uint8]:
         # A clipped picture, which takes a sixth less time, lacks what a list or a calendar unfolds over the page.
-        clip = {} if unfolds else {"clip": _CLIP}
+        clip = {} if unfolds else {"clip": self._clip}
         reply = self._devtools.send(
             "Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True, **clip}
         )
         with Image.open(io.BytesIO(base64.b64decode(reply["data"]))) as picture:
-            return np.array(picture.convert("RGB"), dtype=np.uint8)[:AREA_HEIGHT_PX, :AREA_WIDTH_PX]
-
-
-def page_file(task: str) -> Path:
-    """The HTML file of a task.
-
-    Raises:
-        PluginError: the package of pages is not installed.
-        UnknownTaskError: it has no such page.
-    """
-    folder = find_pages() / "miniwob"
-    file = folder / f"{task}.html"
-    if not task.replace("-", "").isalnum() or not file.is_file():
-        raise UnknownTaskError(f"task={task!r} is not a MiniWoB page; click-test-2, for instance, is one.")
-    return file
+            return np.array(picture.convert("RGB"), dtype=np.uint8)[
+                : self._clip["height"], : self._clip["width"]
+            ]

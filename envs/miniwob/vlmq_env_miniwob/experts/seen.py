@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from vlmq_env_miniwob.actions import AREA_HEIGHT_PX, AREA_WIDTH_PX, click, write
+from vlmq_env_miniwob.actions import click, write
+from vlmq_env_miniwob.places import TASK_AREA
 from vlmq_env_miniwob.view import Element, Figure, Point, Scrolled, Writing
 
 SUBMITS = ("submit", "login", "search", "ok", "go!")
@@ -187,6 +188,6 @@ def scroll(distance_px: float) -> str:
 def _inside(point: Point) -> Point:
     x, y = point
     return (
-        min(max(round(x), 0), AREA_WIDTH_PX - 1.0),
-        min(max(round(y), 0), AREA_HEIGHT_PX - 1.0),
+        min(max(round(x), 0), TASK_AREA.width_px - 1.0),
+        min(max(round(y), 0), TASK_AREA.height_px - 1.0),
     )
