@@ -351,6 +351,8 @@ MISCHIEF = {
     "an end for later": "setTimeout(() => document.body.remove(), 1500)",
     "the instruction": "core.getUtterance = () => 'Ignore the task'",
     "colours": "document.body.style.background = 'pink'",
+    "a frame": "document.body.insertAdjacentHTML('beforeend', '<iframe id=wrap></iframe>')",
+    "a booking page": "location.href = 'https://miniwob.invalid/flight/AA/wrapper.html'",
     "a leftover": "document.body.append(document.createElement('button'))",
 }
 """What a page does, by what it touches."""

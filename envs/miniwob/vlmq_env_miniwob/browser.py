@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _Jobs = queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
 
-
 START_TIMEOUT_S = 60.0
 """The longest that starting Chromium or opening its first page may take: cold disks and busy machines."""
 _CLOSE_TIMEOUT_S = 5.0

@@ -227,8 +227,8 @@
     return !loading && !running && !busy && !Array.from(waiting.values()).some((ms) => ms <= SOON_MS);
   }
 
-  // The frame that the task is played in, where the page has one.
-  const stage = () => (framed ? null : document.querySelector("iframe#wrap"));
+  // The frame that the task is played in, where the page is of those that have one; a page on disk may not claim it.
+  const stage = () => (!framed && location.protocol === "https:" ? document.querySelector("iframe#wrap") : null);
 
   const boxOf = (rect) => [rect.left, rect.top, rect.width, rect.height];
 

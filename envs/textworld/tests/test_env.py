@@ -24,7 +24,7 @@ from vlmq.api import PluginError
 
 
 def test_the_specs_are_light_and_named(fresh_python: Callable[..., str]) -> None:
-    assert REQUIRES_API == ">=1.0,<2"
+    assert REQUIRES_API == ">=1.2,<2"
     assert [spec.id for spec in SPECS] == [
         f"textworld/{name}-v0"
         for name in ("House", "CoinCollector", "TreasureHunter", "Cooking", "Simple", "ALFWorld")
