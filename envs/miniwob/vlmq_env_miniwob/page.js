@@ -37,7 +37,7 @@
   const SOON_MS = 1000;
   const CORE_TIMERS = 2;                   // of an episode: its limit and the countdown that is not shown
 
-  let keys = new Map();                    // element -> number, in order of first sight in this episode
+  let keys = new Map();                    // element -> number, in the order in which they stand on the page
   let byKey = [];
 
   // Elements that wait for a click without looking like it: what the page's scripts listen on.
@@ -192,7 +192,10 @@
     if (dealer.WOB_DONE_GLOBAL) return found;     // the page has put its START cover over everything
     const moving = window.jQuery ? jQuery.timers.map((timer) => timer.elem).filter((elem) => elem instanceof Element) : [];
     for (const element of document.body.querySelectorAll("*")) {
-      if (!isInteractive(element) || element.disabled || element.closest("#reward-display, #click-canvas")) continue;
+      if (!isInteractive(element) || element.closest("#reward-display, #click-canvas")) continue;
+      // Numbered whether it is seen or not: what slides in is looked at now a moment sooner and now a moment later.
+      if (!keys.has(element)) { keys.set(element, byKey.length); byKey.push(element); }
+      if (element.disabled) continue;
       // What only surrounds other things to click, a window that can be dragged for instance, is no thing to click.
       const surrounds = !element.matches(NATIVE) && !waitsForClicks(element) && Array.from(element.querySelectorAll("*")).some(isInteractive);
       if (surrounds || (element.id === "wrap") || (element.id === "area" && element.children.length)) continue;
@@ -200,7 +203,6 @@
       if (style.visibility !== "visible" || style.display === "none" || style.pointerEvents === "none") continue;
       const point = uncoveredPoint(element);
       if (point === null) continue;
-      if (!keys.has(element)) { keys.set(element, byKey.length); byKey.push(element); }
       const box = element.getBoundingClientRect();
       found.push({
         key: keys.get(element), role: roleOf(element), name: nameOf(element), state: stateOf(element), point,

@@ -25,10 +25,6 @@ from vlmq_env_miniwob.view import View, view_of
 T = TypeVar("T")
 
 _SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
-_KEYS = {"Space": " ", "Control": "CONTROL", "Shift": "SHIFT", "Alt": "ALT"} | {
-    f"Arrow{side}": f"ARROW_{side.upper()}" for side in ("Up", "Down", "Left", "Right")
-}
-"""Keys that Selenium calls differently, apart from upper case."""
 _READY_STEP_S = 0.05
 
 
@@ -202,7 +198,7 @@ class _Hands:
         from miniwob.selenium_actions import execute_press_key
 
         *modifiers, key = keys.split("+")
-        named = _KEYS.get(key, f"<{key}>" if len(key) > 1 else key)
+        named = f"<{key}>" if len(key) > 1 else key
         execute_press_key("".join(f"{modifier[0]}-" for modifier in modifiers) + named, self._driver)
 
     def insert(self, text: str) -> None:

@@ -20,7 +20,7 @@ class Element:
     """An interactive element that can be clicked now.
 
     Attributes:
-        key: its number in order of first sight in the episode; it keeps it.
+        key: its number, in the order in which things stand on the page; it keeps it for the episode.
         role: ARIA role, such as "button".
         name: accessible name, shortened to 60 characters.
         state: what else is to be seen of it: "checked", 'value "abc"', 'fill red'.
