@@ -22,10 +22,11 @@ MANNERS = ("right", "partial", "wrong", "late", "wrong")
 """How an episode is played; the seed says which. Wrong moves are drawn from what is offered, the expert's left out."""
 NUM_SEEDS = 20
 MOVING = (
-    "click-collapsible", "click-collapsible-2", "click-menu", "click-menu-2", "drag-shapes-2", "social-media-all",
+    "click-collapsible", "click-collapsible-2", "click-menu", "click-menu-2", "drag-shapes-2", "sign-agreement", "social-media-all",
     "use-autocomplete",
 )  # fmt: skip
-"""Pages that go on by themselves after an action (they unfold, fade, or wait for an answer): left out, since neither
+"""Pages that go on by themselves after an action (they unfold, fade, wait for an answer, or scroll for as long as a drag
+holds on to a text's edge): left out, since neither
 environment says how long it looks at them."""
 TASKS = [task for task in sorted(EXPERTS) if task not in MOVING]
 
