@@ -22,12 +22,13 @@ MANNERS = ("right", "partial", "wrong", "late", "wrong")
 """How an episode is played; the seed says which. Wrong moves are drawn from what is offered, the expert's left out."""
 NUM_SEEDS = 20
 MOVING = (
-    "click-collapsible", "click-collapsible-2", "click-menu", "click-menu-2", "drag-shapes-2", "sign-agreement", "social-media-all",
-    "use-autocomplete",
+    "click-collapsible", "click-collapsible-2", "click-menu", "click-menu-2", "drag-shapes-2", "sign-agreement",
+    "social-media-all", "use-autocomplete",
 )  # fmt: skip
-"""Pages that go on by themselves after an action (they unfold, fade, wait for an answer, or scroll for as long as a drag
-holds on to a text's edge): left out, since neither
-environment says how long it looks at them."""
+"""Pages that go on by themselves after an action: left out, since neither environment says how long it looks at them.
+
+They unfold, fade, wait for an answer, or scroll for as long as a drag holds on to the edge of a text.
+"""
 TASKS = [task for task in sorted(EXPERTS) if task not in MOVING]
 
 
