@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 from side_by_side import Figures, alternate, child, ratio, table
+from throughput_config import PHASES, TRAINER
 
 RUNS = ("ours sft", "ours afsft", "trl")
 DECODERS = ("ours", "generate")
@@ -70,15 +71,9 @@ TEMPLATE = (
     "{%- endfor -%}{{- '<|end|>' -}}{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
-CONFIG = """\
-seed_everything: 1
-trainer:
-  accelerator: {accelerator}
-  devices: 1
-  max_steps: -1
-  enable_progress_bar: false
-  enable_model_summary: false
-  callbacks: [{{class_path: throughput_watch.Watch}}]
+CONFIG = (
+    TRAINER
+    + """\
 model:
   backbone: {model}
   dtype: bfloat16
@@ -97,10 +92,7 @@ data:
   collect: {{policy: random, episodes: {episodes}}}
   evaluation: {{episodes: 4, final_episodes: 4}}
 """
-PHASES = {
-    "ours sft": "{{name: sft, updates: {updates}, filter: always, critic: false}}",
-    "ours afsft": "{{name: afsft, updates: {updates}}}",
-}
+)
 RANK, ALPHA = 16, 32
 
 

@@ -39,6 +39,7 @@ from typing import Any
 
 import numpy as np
 from side_by_side import Figures, Peak, alternate, best, child, ratio, table
+from throughput_config import PHASES, TRAINER
 
 OURS = ("ours sft", "ours afsft")
 PEERS = ("trainer", "trl")
@@ -55,15 +56,9 @@ EPISODES = 512
 CLOSE = 2e-3
 """How far losses of the same update may lie apart, relative to their size."""
 
-CONFIG = """\
-seed_everything: 1
-trainer:
-  accelerator: cpu
-  devices: 1
-  max_steps: -1
-  enable_progress_bar: false
-  enable_model_summary: false
-  callbacks: [{{class_path: throughput_watch.Watch}}]
+CONFIG = (
+    TRAINER
+    + """\
 model:
   backbone: {model}
   freeze_vision: {frozen}
@@ -80,10 +75,7 @@ data:
   collect: {{policy: random, episodes: {episodes}}}
   evaluation: {{episodes: 16, final_episodes: 16}}
 """
-PHASES = {
-    "ours sft": "{{name: sft, updates: {updates}, filter: always, critic: false}}",
-    "ours afsft": "{{name: afsft, updates: {updates}}}",
-}
+)
 
 
 def main() -> None:
@@ -217,6 +209,7 @@ def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """`vlmq fit`, as a person runs it."""
     folder: Path = arguments.folder
     text = CONFIG.format(
+        accelerator="cpu",
         model=folder / "model", frozen=str(not arguments.train_vision).lower(), batch=arguments.batch,
         dataset=folder / "dataset", episodes=EPISODES,
         phase=PHASES[arguments.run].format(updates=arguments.updates),

@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 from side_by_side import alternate, best, child, ratio, table
 from throughput import AS_IT_IS, compare, fit, freeze, make_model, rate, settings_of, take_turns, train
+from throughput_config import PHASES, TRAINER
 
 from vlmq.api import Episode, Observation, Turn
 
@@ -55,15 +56,9 @@ BEST = dict.fromkeys(GRID, ("sdpa", 1))
 LEAST, MOST = 2, 20
 CURVE = (2, 3, 5, 10, 20, 30)
 
-CONFIG = """\
-seed_everything: 1
-trainer:
-  accelerator: cpu
-  devices: 1
-  max_steps: -1
-  enable_progress_bar: false
-  enable_model_summary: false
-  callbacks: [{{class_path: throughput_watch.Watch}}]
+CONFIG = (
+    TRAINER
+    + """\
 model:
   backbone: {model}
   freeze_vision: true
@@ -78,10 +73,7 @@ data:
   packed: true
   stream: {{class_path: throughput_ragged.Ragged}}
 """
-PHASES = {
-    "ours sft": "{{name: sft, updates: {updates}, filter: always, critic: false}}",
-    "ours afsft": "{{name: afsft, updates: {updates}}}",
-}
+)
 
 
 class Ragged:
@@ -266,7 +258,9 @@ def run_ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """`vlmq fit`, as a person runs it."""
     sys.path.insert(0, str(Path(__file__).parent))
     phase = PHASES[arguments.run].format(updates=arguments.updates)
-    text = CONFIG.format(model=arguments.folder / "model", batch=arguments.batch, phase=phase)
+    text = CONFIG.format(
+        accelerator="cpu", model=arguments.folder / "model", batch=arguments.batch, phase=phase
+    )
     with tempfile.TemporaryDirectory(prefix="run-", dir=arguments.folder) as run:
         return fit(Path(run), text, arguments.skip)
 

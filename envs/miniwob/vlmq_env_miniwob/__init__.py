@@ -27,7 +27,9 @@ def registered() -> tuple[str, ...]:
 
 TASKS = registered()
 """Names of the task pages offered, as the `miniwob` package calls its pages."""
-PAGES = tuple(task for task in TASKS if not task.startswith("flight."))
+FLIGHTS = "flight."
+"""Begins the names of the tasks that are played in a frame: the booking pages of airlines."""
+PAGES = tuple(task for task in TASKS if not task.startswith(FLIGHTS))
 """Those whose pictures are of one size; the flights' are larger."""
 
 _CLASSES = "vlmq_env_miniwob.env"

@@ -217,16 +217,17 @@
     if (!dealer.WOB_TASK_READY) return false;
     if (stage()) return stage().contentWindow.vlmqPage.ready();
     if (framed) hideCaret();
-    return Array.from(document.images).every((image) => image.complete);
+    return picturesAreThere();
   }
+
+  const picturesAreThere = () => Array.from(document.images).every((image) => image.complete);
 
   // Whether nothing is under way that ends by itself: what slides, fades, or has yet to load.
   function atRest() {
     const running = document.getAnimations().some((each) => each.playState === "running" && each.effect.getComputedTiming().endTime < Infinity);
-    const loading = document.readyState !== "complete" || document.fonts.status !== "loaded"
-      || Array.from(document.images).some((image) => !image.complete);
+    const loaded = document.readyState === "complete" && document.fonts.status === "loaded" && picturesAreThere();
     const busy = window.jQuery && ((jQuery.timers && jQuery.timers.length) || jQuery.active);
-    return !loading && !running && !busy && !Array.from(waiting.values()).some((ms) => ms <= SOON_MS);
+    return loaded && !running && !busy && !Array.from(waiting.values()).some((ms) => ms <= SOON_MS);
   }
 
   // The frame that the task is played in, where the page is of those that have one; a page on disk may not claim it.

@@ -9,9 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vlmq.api import PluginError, UserError
+from vlmq_env_miniwob import FLIGHTS
 
-FLIGHTS = "flight."
-"""Begins the names of the tasks that are played in a frame: the booking pages of airlines."""
 SITE = "https://miniwob.invalid/"
 """Where the pages with frames seem to lie: one of a `file:` address may not speak with its frame. The host is none."""
 
