@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, _fittin
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.view import Element
 
-from vlmq.api import UserError
+from vlmq.api import PluginError, UserError
 
 Envs = dict[str, MiniWobEnv]
 TASKS = ("click-test", "click-test-2")
@@ -179,6 +180,23 @@ def test_the_syntax_of_the_actions_can_be_left_out(make_env: Any) -> None:
     whole, _, ending = texts[0].rpartition("\n")
     assert ending.startswith("Actions: click('bid')")
     assert texts[1] == whole
+
+
+def test_a_bid_can_stand_after_what_it_is_the_bid_of(make_env: Any) -> None:
+    """The settings' pages are the same, and so is what may be done on them."""
+    listed = []
+    for bids in ("before", "after"):
+        env = make_env("click-checkboxes", bids=bids, show_syntax=False)
+        env.reset(seed=2)
+        observation, *_ = env.step(env.expert_action())
+        listed.append(observation["text"].splitlines()[1:])
+    before, after = listed
+    assert (before[0], after[0]) == ("Elements ([bid] role 'name'):", "Elements (role 'name' [bid]):")
+    moved = [re.sub(r"^(\[\d+\]) (\w+ '[^']*')", r"\2 \1", line) for line in before[1:]]
+    assert after[1:] == moved
+    assert sum(line.endswith("], checked") for line in after) == 1
+    with pytest.raises(PluginError, match="bids='first' is unknown; choose one of before, after"):
+        make_env(bids="first")
 
 
 def test_bids_are_drawn_anew_so_that_no_answer_can_be_learnt_by_heart(shared: Envs) -> None:

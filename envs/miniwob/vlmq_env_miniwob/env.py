@@ -47,6 +47,8 @@ CHANCE_LEVELS = {"click-test": 1.0}
 
 DRIVERS = ("playwright", "selenium")
 MODALITIES = ("image+elements", "image+marks", "image", "elements")
+LINES = {"before": "{bid} {role} {name}", "after": "{role} {name} {bid}"}
+"""An element of the list: its bid before or after what it is."""
 TEXT_BYTES = 3072
 
 STARTER = (
@@ -68,6 +70,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         modality: "image+elements": a picture, and the elements to act on as text; "image+marks": a picture with
             the bids written on it and no list; "image": the picture alone, acted on by points; "elements": the list
             and no picture.
+        bids: where an element's bid stands in the list: "before", `[12] button 'ok'`, as BrowserGym has it; "after",
+            `button 'ok' [12]`. A small model looks up what follows a name far more easily than what precedes it.
         show_syntax: whether the text ends with the syntax of the actions: the same on every page, and more than half
             of a small one's text. An agent that has data to learn it from does without.
         max_turns: turns after which the episode is truncated.
@@ -102,6 +106,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         task: str,
         *,
         modality: str = "image+elements",
+        bids: str = "before",
         show_syntax: bool = True,
         max_turns: int = 15,
         decay: bool = False,
@@ -112,6 +117,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         render_mode: str | None = None,
     ) -> None:
         check_choice("MiniWoB", "modality", modality, MODALITIES)
+        check_choice("MiniWoB", "bids", bids, tuple(LINES))
         check_choice("MiniWoB", "driver", driver, DRIVERS)
         check_whole("MiniWoB", "max_turns", max_turns, 1, 10_000)
         check_seconds("MiniWoB", "timeout_s", timeout_s)
@@ -127,6 +133,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self._pictures = modality != "elements"
         self._marks = modality == "image+marks"
+        self._line = LINES[bids]
         self._show_syntax = show_syntax
         self._decay = decay
         self._driver = driver
@@ -293,9 +300,10 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         ending = [_syntax(self._place.area, by_element=listed or self._marks)] if self._show_syntax else []
         lines = [f"Task: {view.utterance}"]
         if listed:
-            lines.append("Elements ([bid] role 'name'):")
+            form = self._line.format(bid="[bid]", role="role", name="'name'")
+            lines.append(f"Elements ({form}):")
             shown = [
-                f"[{bid}] {', '.join([f'{e.role} {_quote(e.name)}', *e.state])}"
+                ", ".join([self._line.format(bid=f"[{bid}]", role=e.role, name=_quote(e.name)), *e.state])
                 for bid, e in self._shown().items()
             ]
             lines += _fitting(shown or ["(none)"], TEXT_BYTES - _num_bytes([*lines, *ending]))
