@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,8 @@ def table(rows: list[dict[str, str]]) -> str:
         strata = [np.array(found[cell]) for cell in sorted(shared)]
         for name, statistic in (("mean", None), ("IQM", interquartile_mean)):
             value, low, high = stratified_bootstrap(strata, statistic)
-            lines.append(f"{method:13} {name:4} {100 * value:5.1f} % [{100 * low:5.1f}, {100 * high:5.1f}]")
+            interval = f"[{100 * low:5.1f}, {100 * high:5.1f}]" if isfinite(low) else "(a cell of one seed)"
+            lines.append(f"{method:13} {name:4} {100 * value:5.1f} % {interval}")
     return "\n".join(lines)
 
 
