@@ -28,7 +28,7 @@ from vlmq.model.generate import Sampling, sample_replies
 from vlmq.prompt.encode import Encoder
 from vlmq.report.stats import wilson
 
-MAX_REPLY = 48
+MAX_REPLY = 96
 """Tokens of the longest answer and some more."""
 BATCH = 100
 

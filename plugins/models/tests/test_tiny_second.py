@@ -18,6 +18,7 @@ from vlmq_model_tiny import (
     card_scenes,
     copy_scenes,
     grid_scenes,
+    page_scenes,
     panel_scenes,
     plan_scenes,
     recall_scenes,
@@ -38,7 +39,7 @@ from vlmq_model_tiny.vocabulary import COMMON_WORDS, LEADING_WORDS, SPECIAL_TOKE
 
 from vlmq.api import Episode
 
-COUNT = 1600
+COUNT = 2000
 NEW = tuple(skill for skill in SKILLS_OF[2] if skill not in SKILLS)
 FAMILIES: tuple[Family[Any], ...] = (
     card_scenes.FAMILY,
@@ -49,10 +50,11 @@ FAMILIES: tuple[Family[Any], ...] = (
     seek_scenes.FAMILY,
 )
 WORDS = (
-    *("copying", "picking", "composing", "framing", "matching"),
-    *("pages", "browsing", "reciting", "spelling", "seeking"),
+    *("copying", "picking", "composing", "framing", "matching", "locating"),
+    *("pages", "browsing", "reciting", "spelling", "seeking", "codes"),
 )
 LONG = WORDS[5:]
+TURNS = ("memory", "browsing", "seeking", "locating")
 TALKS = {skill: number for number, family in enumerate(FAMILIES) for skill in family.askers}
 
 
@@ -85,7 +87,7 @@ def test_every_skill_is_drawn_old_and_new(episodes: list[Episode]) -> None:
 
 def test_episodes_are_complete(episodes: list[Episode]) -> None:
     for episode in episodes:
-        assert episode.num_turns == 1 or episode.source in ("memory", "browsing", "seeking")
+        assert episode.num_turns == 1 or episode.source in TURNS
         for turn in episode.turns:
             image, text = turn.observation.image, turn.observation.text
             if image is None:
@@ -186,7 +188,7 @@ def test_matching_starts_with_one_form() -> None:
 def test_a_narrow_start_holds_plain_digits_and_lists_alone() -> None:
     curriculum = Curriculum(version=2, dialogues=True, block=4, narrow=200, widen=200)
     early = {curriculum.episode(index).source for index in range(200)}
-    assert early <= {"stacked", "read_digit", "read_pair", "compare", "arithmetic", "matching"}
+    assert early <= {"stacked", "read_digit", "read_pair", "compare", "arithmetic", "matching", "locating"}
     assert len({curriculum.episode(index).source for index in range(400, 700)}) > 20
 
 
@@ -553,15 +555,20 @@ def test_every_text_of_the_curriculum_survives(tokenizer: Any, episodes: list[Ep
                 ids = tokenizer.encode(text, add_special_tokens=False)
                 assert tokenizer.decode(ids) == text
                 assert min(ids) >= len(SPECIAL_TOKENS)
-            assert len(tokenizer.encode(turn.reply, add_special_tokens=False)) <= 40
+            assert len(tokenizer.encode(turn.reply, add_special_tokens=False)) <= 80
 
 
 # -- lists -------------------------------------------------------------------------------------------------
 
 
+def _before(text: str) -> str:
+    """A page's question with every element's number before it."""
+    return re.sub(r"^(\w+ '[^']*') (\[\d+\])", r"\2 \1", text, flags=re.M)
+
+
 def _elements(text: str) -> dict[str, str]:
     """Numbers of a page's elements, by name."""
-    return {name: bid for bid, name in re.findall(r"^\[(\d+)\] \w+ '([^']+)'", text, re.M)}
+    return {name: bid for bid, name in re.findall(r"^\[(\d+)\] \w+ '([^']+)'", _before(text), re.M)}
 
 
 def test_what_is_spelt_stands_in_the_question_word_for_word() -> None:
@@ -579,6 +586,62 @@ def test_a_task_on_a_page_names_the_element_that_the_answer_acts_on() -> None:
             assert re.findall(r"^(?:click|fill)\('(\d+)'", exchange.answer)[0] in {elements[n] for n in named}
         answers = [exchange.answer for exchange in (first, *others)]
         assert len(set(answers)) == len(answers)
+
+
+def test_a_number_stands_before_or_after_what_it_is_the_number_of() -> None:
+    pages = [page_scenes.codes(Random(seed))[0].question for seed in range(100)]
+    after = [page for page in pages if "Elements (role 'name' [bid]):" in page]
+    assert 30 < len(after) < 70
+    assert all(len(_elements(page)) >= 2 for page in pages)
+    assert all(re.search(r"^\w+ '[^']+' \[\d+\](, checked)?$", page, re.M) for page in after)
+    assert all("Elements ([bid] role 'name'):" in page for page in pages if page not in after)
+
+
+def test_codes_are_located_by_name_in_both_kinds_of_answer() -> None:
+    kinds = Counter[str]()
+    for seed in range(200):
+        first, *others = recall_scenes.locating(Random(seed))
+        elements = _elements(first.question)
+        if "Say after each" in first.question:
+            named = re.findall(r"(?:^|, )(.+?) (\d+)(?=, |$)", first.answer)
+            assert named
+            assert all(elements[name] == bid for name, bid in named)
+            kinds["named"] += 1
+            continue
+        for exchange in (first, *others):
+            task = exchange.question.partition("\n")[0]
+            (bid,) = re.findall(r"^click\('(\d+)'\)$", exchange.answer)
+            assert bid in {elements[name] for name in elements if name in task}
+        assert len(others) < max(2, len(elements) - 1)  # what is left over tells nothing
+        kinds["clicked"] += 1
+    assert min(kinds.values()) > 30
+    plain = [recall_scenes.locating(Random(seed), 0.0)[0].question for seed in range(50)]
+    assert all("Say after each" in question for question in plain)
+
+
+def test_a_code_is_clicked_where_it_stands_and_the_button_when_nothing_is_left() -> None:
+    seen = Counter[str]()
+    for seed in range(400):
+        (exchange,) = page_scenes.codes(Random(seed))
+        shown = _before(exchange.question)
+        task, elements = shown.partition("\n")[0], _elements(shown)
+        ticked = set(re.findall(r"^\[(\d+)\].*, checked$", shown, re.M))
+        said = task
+        wanted = []
+        for name in sorted(elements, key=lambda name: -len(name)):  # one code may be part of another
+            if name in said:
+                said = said.replace(name, "")
+                wanted.append(elements[name])
+        (clicked,) = re.findall(r"^click\('(\d+)'\)$", exchange.answer)
+        assert clicked in wanted
+        if "radio" in shown or ("checkbox" in shown and ("nothing" in task or len(wanted) > 1)):
+            (button,) = (bid for bid in wanted if f"[{bid}] button" in shown)
+            left = [bid for bid in elements.values() if bid in wanted and bid not in ticked and bid != button]
+            assert clicked == (left[0] if left else button)
+            seen["next" if left else "sent"] += 1
+        else:
+            seen["clicked"] += 1
+    assert min(seen[kind] for kind in ("next", "sent", "clicked")) > 50, seen
 
 
 def test_numbers_and_places_are_recited_in_the_order_that_they_are_asked_in() -> None:

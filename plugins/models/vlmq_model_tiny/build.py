@@ -47,9 +47,11 @@ ARCHITECTURES = {
     1: Architecture(vision_width=64, vision_layers=2, text_width=64, text_layers=3, vocabulary=1),
     2: Architecture(vision_width=128, vision_layers=4, text_width=96, text_layers=4, vocabulary=2),
     3: Architecture(vision_width=128, vision_layers=4, text_width=128, text_layers=4, vocabulary=2),
+    4: Architecture(vision_width=128, vision_layers=4, text_width=128, text_layers=8, vocabulary=2),
 }
 """By version of the model. The second sees more; what an answer costs depends on its text side, which stays small.
-The third sees as the second does, and its wider text side can tell what a list does not hold."""
+The third sees as the second does, and its wider text side can tell what a list does not hold. The fourth is twice as
+deep there: to find what a task names in a list, and say the number beside it, takes more steps than four layers."""
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -136,27 +138,61 @@ def build_model(config: Idefics3Config, seed: int = 0) -> Idefics3ForConditional
     return model
 
 
-def build(directory: Path, seed: int = 0, version: int = 1, vision: Path | None = None) -> None:
+def build(
+    directory: Path, seed: int = 0, version: int = 1, vision: Path | None = None, text: Path | None = None
+) -> None:
     """Write an untrained model and its processor, as `AutoModelForImageTextToText` loads them.
 
-    `vision` names a trained model's directory, whose vision tower is taken.
+    `vision` names a trained model's directory, whose vision tower is taken; `text` one of half as many layers of text,
+    which is taken whole, each of these layers followed by a new one that changes nothing yet.
 
     Raises:
-        ValueError: that tower is of another size.
+        ValueError: that model is of another size.
     """
     tokenizer = build_tokenizer(ARCHITECTURES[version].vocabulary)
     build_processor(tokenizer).save_pretrained(directory)
     model = build_model(build_config(tokenizer, version), seed)
+    if text is not None:
+        _take_whole(model, text, version)
     if vision is not None:
-        trained = Idefics3ForConditionalGeneration.from_pretrained(vision)
-        own, other = model.config.vision_config, trained.config.vision_config
-        if (own.hidden_size, own.num_hidden_layers) != (other.hidden_size, other.num_hidden_layers):
-            raise ValueError(
-                f"the vision tower of {vision} has {other.num_hidden_layers} layers of {other.hidden_size}, "
-                f"version {version} has {own.num_hidden_layers} of {own.hidden_size}; take the tower of another model"
-            )
+        trained = _trained(model, vision, version)
         model.model.vision_model.load_state_dict(trained.model.vision_model.state_dict())
     model.save_pretrained(directory)
+
+
+def _take_whole(model: Idefics3ForConditionalGeneration, directory: Path, version: int) -> None:
+    """A shallower model's weights; new layers lie between its own, and their outputs start at zero."""
+    trained = _trained(model, directory, version)
+    made = model.model.text_model.layers
+    layers = trained.model.text_model.layers
+    depth, width = len(layers), trained.config.text_config.hidden_size
+    if (2 * depth, width) != (len(made), model.config.text_config.hidden_size):
+        raise ValueError(
+            f"the text side of {directory} has {depth} layers of {width}, and version {version} {len(made)} of "
+            f"{model.config.text_config.hidden_size}; take a model of that width and half as many"
+        )
+    for place, layer in enumerate(layers):
+        kept, new = made[2 * place], made[2 * place + 1]
+        kept.load_state_dict(layer.state_dict())
+        new.input_layernorm.load_state_dict(layer.input_layernorm.state_dict())
+        new.post_attention_layernorm.load_state_dict(layer.post_attention_layernorm.state_dict())
+        torch.nn.init.zeros_(new.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(new.mlp.down_proj.weight)
+    rest = {name: value for name, value in trained.state_dict().items() if ".text_model.layers." not in name}
+    model.load_state_dict(rest, strict=False)
+
+
+def _trained(
+    model: Idefics3ForConditionalGeneration, directory: Path, version: int
+) -> Idefics3ForConditionalGeneration:
+    trained = Idefics3ForConditionalGeneration.from_pretrained(directory)
+    own, other = model.config.vision_config, trained.config.vision_config
+    if (own.hidden_size, own.num_hidden_layers) != (other.hidden_size, other.num_hidden_layers):
+        raise ValueError(
+            f"the vision tower of {directory} has {other.num_hidden_layers} layers of {other.hidden_size}, "
+            f"version {version} has {own.num_hidden_layers} of {own.hidden_size}; take the tower of another model"
+        )
+    return trained
 
 
 def main() -> None:
@@ -168,9 +204,10 @@ def main() -> None:
         "--version", type=int, choices=ARCHITECTURES, default=1, help="of the model; 1 is the default"
     )
     parser.add_argument("--vision", type=Path, help="a trained model's directory, whose vision tower to take")
+    parser.add_argument("--text", type=Path, help="a trained model half as deep, to take whole")
     arguments = parser.parse_args()
     try:
-        build(arguments.directory, arguments.seed, arguments.version, arguments.vision)
+        build(arguments.directory, arguments.seed, arguments.version, arguments.vision, arguments.text)
     except ValueError as error:
         parser.error(str(error))
     print(f"wrote an untrained model of version {arguments.version} to {arguments.directory}")

@@ -51,7 +51,10 @@ _WORDS: dict[str, tuple[Scene, float]] = {
     "framing": (copy_scenes.framing, 8.0),
 }
 """Of the second version, asked one question at a time."""
-_LISTS: dict[str, tuple[NumberScene, float]] = {"matching": (seek_scenes.matching, 8.0)}
+_LISTS: dict[str, tuple[NumberScene, float]] = {
+    "matching": (seek_scenes.matching, 8.0),
+    "locating": (recall_scenes.locating, 8.0),
+}
 """The same, and plain at first, as the numbers are."""
 _PAGES: dict[str, tuple[Scene, float]] = {
     "pages": (page_scenes.pages, 24.0),
@@ -59,6 +62,7 @@ _PAGES: dict[str, tuple[Scene, float]] = {
     "reciting": (recall_scenes.reciting, 24.0),
     "spelling": (recall_scenes.spelling, 24.0),
     "seeking": (seek_scenes.seeking, 24.0),
+    "codes": (page_scenes.codes, 10.0),
 }
 """Of the second version, and longer than the others: with dialogues they have blocks of their own."""
 _TALKS: tuple[tuple[Family[Any], dict[str, float]], ...] = (

@@ -51,6 +51,12 @@ _TICK = (
     "Tick {names} and press {button}.",
     'Mark {names} and click "{button}".',
 )
+_SELECT = (
+    *_TICK,
+    "Select {names} and click {button}.",
+    "Select {names} and press {button}.",
+    "Choose {names} and click {button}.",
+)
 _FOCUS = (
     "Put the caret in the {rank} field.",
     "Click into the {rank} text field.",
@@ -63,6 +69,7 @@ _ACTIONS = (
     "where x and y are pixels from the top left.",
 )
 
+_LISTED = {"before": wording.ELEMENTS, "after": "Elements (role 'name' [bid]):\n{listed}"}
 _CODE = string.ascii_letters + string.digits
 _PLACES = ("first", "second", "third", "1st", "2nd", "3rd")
 
@@ -77,9 +84,11 @@ class Element:
     value: str = ""
     ticked: bool = False
 
-    def __str__(self) -> str:
+    def line(self, order: str) -> str:
+        """As it stands in the list, `order` saying where its number is: "before" or "after" what it is."""
         state = f', value "{self.value}"' if self.value else ", checked" if self.ticked else ""
-        return f"[{self.bid}] {self.role} '{self.name}'{state}"
+        bid, named = f"[{self.bid}]", f"{self.role} '{self.name}'"
+        return (f"{bid} {named}" if order == "before" else f"{named} {bid}") + state
 
 
 def pages(rng: Random) -> list[Exchange]:
@@ -92,6 +101,65 @@ def pages(rng: Random) -> list[Exchange]:
     return [Exchange(beside(rng), question, answer)]
 
 
+def codes(rng: Random) -> list[Exchange]:
+    """The next action on a page whose names are codes or made up: nothing but their letters tells them apart.
+
+    What the task calls a link the list may call otherwise, as pages do.
+    """
+    names = _codes(rng, rng.randrange(2, 8))
+    bids = _bids(rng, len(names) + 1)
+    send = Element(bids[-1], "button", rng.choice(LABELS).capitalize())
+    kind = rng.random()
+    if kind < 0.4:
+        role = rng.choice(_ROLES)
+        elements = [Element(bid, role, name) for bid, name in zip(bids, names, strict=False)]
+        which = rng.choice(elements)
+        told = role if rng.random() < 0.5 else rng.choice(("link", "button", "element"))
+        task = ask(rng, _CLICK if rng.random() < 0.4 else _CLICK_ROLE, name=which.name, role=told)
+        question, answer = page(rng, task, _shuffled(rng, elements, send)), clicked(which)
+    else:
+        many = kind < 0.7
+        wanted = sorted(rng.sample(range(len(names)), rng.randrange(len(names)) if many else 1))
+        done = rng.randrange(len(wanted) + 1)
+        elements = [
+            Element(bid, "checkbox" if many else "radio", name, ticked=place in wanted[:done])
+            for place, (bid, name) in enumerate(zip(bids, names, strict=False))
+        ]
+        said = [names[place] for place in wanted]
+        rng.shuffle(said)
+        task = ask(rng, _SELECT, names=", ".join(said) or "nothing", button=send.name)
+        question = page(rng, task, [*elements, send])
+        answer = clicked(send if done == len(wanted) else elements[wanted[done]])
+    return [Exchange(beside(rng), question, answer)]
+
+
+def coded_elements(rng: Random) -> list[Element]:
+    """Two to eight elements of one kind or several, with codes for names."""
+    names = _codes(rng, rng.randrange(2, 9))
+    roles = [rng.choice(_ROLES)] * len(names) if rng.random() < 0.5 else [rng.choice(_ROLES) for _ in names]
+    return [Element(*each) for each in zip(_bids(rng, len(names)), roles, names, strict=True)]
+
+
+def _codes(rng: Random, count: int) -> list[str]:
+    """Different names without sense, one kind of them on a page."""
+    kind = rng.random()
+    found: dict[str, None] = {}
+    while len(found) < count:
+        if kind < 0.6:
+            name = "".join(rng.choice(_CODE) for _ in range(rng.randrange(2, 9)))
+        else:
+            name = made_up(rng, rng.choice((1, 2, 2, 3, 3, 4)))
+            name = rng.choice((name, name, name.capitalize())) + rng.choice(("", "", "", ".", ","))
+        found[name] = None
+    return list(found)
+
+
+def _shuffled(rng: Random, elements: list[Element], send: Element) -> list[Element]:
+    """The elements in any order, with a button that has nothing to do with them at times."""
+    shown = [*elements, send] if rng.random() < 0.3 else elements
+    return rng.sample(shown, len(shown))
+
+
 def drawn_elements(rng: Random, least: int) -> list[Element]:
     """Up to six elements more than `least`, mostly few, with different numbers and names."""
     count = least + rng.choice((0, 0, 1, 1, 2, 2, 3, 4, 6))
@@ -99,9 +167,15 @@ def drawn_elements(rng: Random, least: int) -> list[Element]:
     return [Element(*each) for each in zip(_bids(rng, count), roles, _names(rng, count), strict=True)]
 
 
-def page(task: str, elements: list[Element]) -> str:
+def page(rng: Random, task: str, elements: list[Element], order: str | None = None) -> str:
     """What an agent would read: the task, and the elements line by line."""
-    return f"Task: {task}\n{wording.ELEMENTS.format(listed=chr(10).join(map(str, elements)))}"
+    return f"Task: {task}\n{listing(rng, elements, order)}"
+
+
+def listing(rng: Random, elements: list[Element], order: str | None = None) -> str:
+    """The elements line by line, their numbers before or after what they are; one of the two at random for None."""
+    order = order or rng.choice(tuple(_LISTED))
+    return _LISTED[order].format(listed="\n".join(element.line(order) for element in elements))
 
 
 def _bids(rng: Random, count: int) -> list[int]:
@@ -140,9 +214,9 @@ def _click(rng: Random) -> Pair:
     if rng.random() < 0.15:
         role = rng.choice([role for role in _ROLES if role != which.role])
         elements.insert(rng.randrange(len(elements) + 1), Element(_free(rng, elements), role, which.name))
-        return page(ask(rng, _CLICK_ROLE, name=which.name, role=which.role), elements), clicked(which)
+        return page(rng, ask(rng, _CLICK_ROLE, name=which.name, role=which.role), elements), clicked(which)
     forms = _CLICK if rng.random() < 0.6 else _CLICK_ROLE
-    return page(ask(rng, forms, name=which.name, role=which.role), elements), clicked(which)
+    return page(rng, ask(rng, forms, name=which.name, role=which.role), elements), clicked(which)
 
 
 def _free(rng: Random, elements: list[Element]) -> int:
@@ -184,7 +258,7 @@ def _fill(rng: Random) -> Pair:
         parts = [f'the {field} "{text}"' for field, text in zip(fields, texts, strict=True)]
         task = ask(rng, _FILL_ALL, parts=f"{', '.join(parts[:-1])} and {parts[-1]}", button=button)
     answer = clicked(send) if done == count else filled(elements[done], texts[done])
-    return page(task, [*elements, send, *rest]), answer
+    return page(rng, task, [*elements, send, *rest]), answer
 
 
 def _tick(rng: Random) -> Pair:
@@ -204,7 +278,9 @@ def _tick(rng: Random) -> Pair:
     told = [labels[place] for place in wanted]
     rng.shuffle(told)
     task = ask(rng, _TICK, names=", ".join(told), button=button)
-    return page(task, [*elements, send]), clicked(send if done == len(wanted) else elements[wanted[done]])
+    return page(rng, task, [*elements, send]), clicked(
+        send if done == len(wanted) else elements[wanted[done]]
+    )
 
 
 def _focus(rng: Random) -> Pair:
@@ -213,7 +289,7 @@ def _focus(rng: Random) -> Pair:
     elements = [Element(bid, "textbox") for bid in _bids(rng, count)]
     which = rng.randrange(count)
     rank = _PLACES[which + rng.choice((0, 3))]
-    return page(ask(rng, _FOCUS, rank=rank), elements), clicked(elements[which])
+    return page(rng, ask(rng, _FOCUS, rank=rank), elements), clicked(elements[which])
 
 
 _KINDS: tuple[Callable[[Random], Pair], ...] = (

@@ -25,7 +25,15 @@ from vlmq_model_tiny.lexicon import (
     place,
     thing,
 )
-from vlmq_model_tiny.page_scenes import clicked, drawn_elements, filled, page, text_to_write
+from vlmq_model_tiny.page_scenes import (
+    clicked,
+    coded_elements,
+    drawn_elements,
+    filled,
+    listing,
+    page,
+    text_to_write,
+)
 from vlmq_model_tiny.scene import Exchange, Pair, ask
 
 # Not with the other questions, from which the vocabulary was made.
@@ -42,6 +50,7 @@ _CLICK = (
     'Task: Find "{name}" and click it.',
 )
 _FILL = ('Task: Write "{text}" in {name}.', 'Task: Type "{text}" into the field {name}.')
+_NUMBERED = "Say after each its number: {names}"
 _SPELL = (
     wording.COPY,
     ("Repeat: {text}", "{text}\nRepeat it."),
@@ -49,6 +58,8 @@ _SPELL = (
 )
 _SENSELESS = (*THINGS, *PLACES, *LABELS, *GRID_COLOURS, *GRID_KINDS, *ROOMS, *SUITS, *RANKS, *MARKS)
 _QUESTIONS = 5
+_PLAIN = 0.3
+_AFTER = "after"
 
 
 def reciting(rng: Random) -> list[Exchange]:
@@ -79,15 +90,33 @@ def browsing(rng: Random) -> list[Exchange]:
     """A page told in words, and one task on it after the other."""
     elements = drawn_elements(rng, 2)
     tasks: dict[str, str] = {}
-    for element in rng.sample(elements, min(_QUESTIONS, len(elements))):
+    for element in rng.sample(elements, min(_QUESTIONS, len(elements) - 1)):
         if element.role == "textbox":
             text = text_to_write(rng)
             tasks[ask(rng, _FILL, text=text, name=element.name)] = filled(element, text)
         else:
             tasks[ask(rng, _CLICK, name=element.name, role=element.role)] = clicked(element)
     (first, answer), *others = tasks.items()
-    exchanges = [Exchange(beside(rng), page(first.removeprefix("Task: "), elements), answer)]
+    exchanges = [Exchange(beside(rng), page(rng, first.removeprefix("Task: "), elements), answer)]
     return exchanges + [Exchange(None, *pair) for pair in others]
+
+
+def locating(rng: Random, variation: float = 1.0) -> list[Exchange]:
+    """A page whose names are codes, which only their letters tell apart, and one click on it after the other.
+
+    At variation 0 the names are asked for and said again, each with its number; some of that is left at 1. Numbers
+    stand after the names: what follows is found far sooner than what comes before.
+    """
+    elements = coded_elements(rng)
+    asked = rng.sample(elements, max(1, len(elements) - 1))
+    if rng.random() < 1.0 - (1.0 - _PLAIN) * variation:
+        names = ", ".join(element.name for element in asked)
+        answer = ", ".join(f"{element.name} {element.bid}" for element in asked)
+        return [Exchange(None, f"{listing(rng, elements, _AFTER)}\n{_NUMBERED.format(names=names)}", answer)]
+    tasks = [ask(rng, _CLICK, name=element.name, role=element.role) for element in asked]
+    first, *others = zip(tasks, map(clicked, asked), strict=True)
+    opening = page(rng, first[0].removeprefix("Task: "), elements, _AFTER)
+    return [Exchange(beside(rng), opening, first[1]), *(Exchange(None, *pair) for pair in others)]
 
 
 def _words(rng: Random, count: int) -> list[str]:
@@ -110,7 +139,7 @@ def _elements(rng: Random) -> Pair:
     """Numbers of the named, or names of the numbered."""
     elements = drawn_elements(rng, 1)
     wanted = rng.sample(elements, rng.randrange(1, min(5, len(elements)) + 1))
-    told = wording.ELEMENTS.format(listed="\n".join(map(str, elements)))
+    told = listing(rng, elements)
     if rng.random() < 0.25:
         wanted = wanted[:2]
         bids = ", ".join(str(element.bid) for element in wanted)
