@@ -17,7 +17,7 @@ HOSTS = (
     "docker.io",
 )
 HOMES = ("home", "Users", "root", "work", "workspace", "farm", "opt", "mnt", "tmp", "scratch")
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 6 * 2**20
 
 
 def test_no_file_points_at_a_hub_or_a_package_registry(texts: dict[Path, str]) -> None:
