@@ -7,7 +7,7 @@ asks for another action as the page goes on. Elements stand in any order, and th
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
@@ -121,15 +121,9 @@ def codes(rng: Random) -> list[Exchange]:
         many = kind < 0.7
         wanted = sorted(rng.sample(range(len(names)), rng.randrange(len(names)) if many else 1))
         done = rng.randrange(len(wanted) + 1)
-        elements = [
-            Element(bid, "checkbox" if many else "radio", name, ticked=place in wanted[:done])
-            for place, (bid, name) in enumerate(zip(bids, names, strict=False))
-        ]
-        said = [names[place] for place in wanted]
-        rng.shuffle(said)
-        task = ask(rng, _SELECT, names=", ".join(said) or "nothing", button=send.name)
-        question = page(rng, task, [*elements, send])
-        answer = clicked(send if done == len(wanted) else elements[wanted[done]])
+        question, answer = _choice(
+            rng, _SELECT, zip(bids, names, strict=False), send, wanted, done, many=many
+        )
     return [Exchange(beside(rng), question, answer)]
 
 
@@ -269,18 +263,30 @@ def _tick(rng: Random) -> Pair:
     wanted = sorted(rng.sample(range(len(labels)), rng.randrange(1, len(labels) + 1) if many else 1))
     done = rng.randrange(len(wanted) + 1)
     bids = _bids(rng, len(labels) + 1)
-    role = "checkbox" if many else "radio"
-    elements = [
-        Element(bid, role, label, ticked=place in wanted[:done])
-        for place, (bid, label) in enumerate(zip(bids, labels, strict=False))
-    ]
     send = Element(bids[-1], "button", button)
-    told = [labels[place] for place in wanted]
-    rng.shuffle(told)
-    task = ask(rng, _TICK, names=", ".join(told), button=button)
-    return page(rng, task, [*elements, send]), clicked(
-        send if done == len(wanted) else elements[wanted[done]]
-    )
+    return _choice(rng, _TICK, zip(bids, labels, strict=False), send, wanted, done, many=many)
+
+
+def _choice(
+    rng: Random,
+    forms: tuple[str, ...],
+    offered: Iterable[tuple[int, str]],
+    send: Element,
+    wanted: list[int],
+    done: int,
+    *,
+    many: bool,
+) -> Pair:
+    """What is offered, by number and name, the first `done` of those wanted ticked already, and what comes next."""
+    elements = [
+        Element(bid, "checkbox" if many else "radio", name, ticked=place in wanted[:done])
+        for place, (bid, name) in enumerate(offered)
+    ]
+    said = [elements[place].name for place in wanted]
+    rng.shuffle(said)
+    task = ask(rng, forms, names=", ".join(said) or "nothing", button=send.name)
+    answer = clicked(send if done == len(wanted) else elements[wanted[done]])
+    return page(rng, task, [*elements, send]), answer
 
 
 def _focus(rng: Random) -> Pair:
