@@ -7,6 +7,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -219,6 +220,45 @@ def test_the_picture_is_the_task_area_of_the_page(shared: Envs) -> None:
     assert (face == (239, 239, 239)).all(axis=2).mean() > 0.5  # a grey button where its box says
     after = env.step(env.expert_action() or "")[0]["image"]
     assert not np.array_equal(after, image)
+
+
+OVER_THE_COVER = {
+    "nothing": "",
+    "a veil": "document.getElementById('sync-task-cover').style.opacity = 0.5",
+    "a hole": "document.getElementById('sync-task-cover').style.backgroundColor = 'transparent'",
+    "a note": "document.getElementById('sync-task-cover').innerText = 'WELL DONE'",
+    "a patch": "document.body.insertAdjacentHTML('beforeend', "
+    "'<b style=\"position: fixed; top: 30px; left: 30px; padding: 9px; background: red; z-index: 99999\"></b>')",
+}
+"""What a page does at the end of a task, by what lies over everything then."""
+
+
+@pytest.fixture(scope="module")
+def choosing(chromium: None) -> Iterator[MiniWobEnv]:
+    env = MiniWobEnv("choose-list")
+    yield env
+    env.close()
+
+
+@pytest.mark.parametrize("over", OVER_THE_COVER.values(), ids=OVER_THE_COVER)
+def test_the_picture_of_an_end_is_what_the_page_shows(choosing: Any, over: str) -> None:
+    env, ends = choosing, []
+    for seed in range(3):
+        env.reset(seed=seed)
+        tab = env._page._tab
+        if seed == 2:
+            env._page.browser.run("planting", lambda _, tab=tab: tab.page.evaluate(f"() => {{ {over} }}"))
+        done = False
+        while not done:
+            observation, _, terminated, truncated, _ = env.step(env.expert_action() or "")
+            done = terminated or truncated
+        ends.append(observation["image"].copy())
+        observation["image"][:] = 0  # what was handed out is the caller's
+        if seed < 2:
+            shown = env._page.browser.run("looking", lambda _, tab=tab: tab._picture(unfolds=True))
+            assert np.array_equal(ends[-1], shown)
+    assert np.array_equal(ends[0], ends[1])
+    assert np.array_equal(ends[1], ends[2]) == (over == "")
 
 
 def test_each_modality_shows_what_it_says(make_env: Any) -> None:

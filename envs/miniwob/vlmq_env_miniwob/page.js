@@ -21,7 +21,8 @@
   // What a library makes draggable: it listens on the list or the window, not on the thing that moves. Of the handles
   // around a window only the one with an icon can be seen.
   const MOVABLE = "[draggable=true], .ui-draggable, .ui-sortable > *, .ui-resizable-handle.ui-icon";
-  const FURNITURE = "#reward-display, #click-canvas, #sync-task-cover, script, style";
+  const MARGIN = "#reward-display, #click-canvas, script, style";
+  const FURNITURE = `#sync-task-cover, ${MARGIN}`;
   const SHAPES = ["circle", "ellipse", "rect", "line", "polygon", "polyline", "path"];
   const COLOURS = {
     "0,0,0": "black", "255,255,255": "white", "128,128,128": "grey", "255,0,0": "red", "0,255,0": "lime", "0,128,0": "green",
@@ -33,6 +34,7 @@
   const EDITABLE = ["", "date", "email", "month", "number", "password", "search", "tel", "text", "time", "url", "week"];
   const MAX_OPTIONS = 12;
 
+  const COVER_STEP = 10;                   // pixels between the points at which the cover is looked for
   const TRIAL_SEED = 0;
   const SOON_MS = 1000;
   const CORE_TIMERS = 2;                   // of an episode: its limit and the countdown that is not shown
@@ -192,7 +194,7 @@
     if (dealer.WOB_DONE_GLOBAL) return found;     // the page has put its START cover over everything
     const moving = window.jQuery ? jQuery.timers.map((timer) => timer.elem).filter((elem) => elem instanceof Element) : [];
     for (const element of document.body.querySelectorAll("*")) {
-      if (!isInteractive(element) || element.closest("#reward-display, #click-canvas")) continue;
+      if (!isInteractive(element) || element.closest(MARGIN)) continue;
       // Numbered whether it is seen or not: what slides in is looked at now a moment sooner and now a moment later.
       if (!keys.has(element)) { keys.set(element, byKey.length); byKey.push(element); }
       if (element.disabled) continue;
@@ -340,12 +342,26 @@
     return dealer.WOB_DONE_GLOBAL ? "" : area.innerText || "";
   }
 
+  // What the cover that a page puts over everything when a task ends looks like; null where it is not there, not all
+  // that is seen, or something of the browser's own may lie above it.
+  function cover() {
+    const over = dealer.WOB_DONE_GLOBAL && !framed && !unfolds() ? document.getElementById("sync-task-cover") : null;
+    if (over === null) return null;
+    const rect = over.getBoundingClientRect(), style = getComputedStyle(over);
+    const opaque = style.opacity === "1" && style.backgroundColor.startsWith("rgb(");
+    if (!opaque || rect.left > 0 || rect.top > 0 || rect.right < WIDTH || rect.bottom < HEIGHT) return null;
+    for (let y = COVER_STEP / 2; y < HEIGHT; y += COVER_STEP) {
+      for (let x = COVER_STEP / 2; x < WIDTH; x += COVER_STEP) if (document.elementFromPoint(x, y) !== over) return null;
+    }
+    return JSON.stringify([boxOf(rect), over.innerText, style.font, style.color, style.backgroundColor]);
+  }
+
   function look() {
     return {
       utterance: utterance(), elements: visibleElements(), ready: ready(), text: visibleText(),
       texts: dealer.WOB_DONE_GLOBAL ? [] : visibleTexts(), figures: dealer.WOB_DONE_GLOBAL ? [] : visibleFigures(),
       scrolled: dealer.WOB_DONE_GLOBAL ? [] : scrolled(), selected: selectedText(), focused: keys.get(document.activeElement) ?? null,
-      unfolds: unfolds(), done: dealer.WOB_DONE_GLOBAL, rawReward: dealer.WOB_DONE_GLOBAL ? Number(dealer.WOB_RAW_REWARD_GLOBAL) : 0,
+      unfolds: unfolds(), cover: cover(), done: dealer.WOB_DONE_GLOBAL, rawReward: dealer.WOB_DONE_GLOBAL ? Number(dealer.WOB_RAW_REWARD_GLOBAL) : 0,
       reward: dealer.WOB_DONE_GLOBAL ? Number(dealer.vlmqPage.decays() ? dealer.WOB_REWARD_GLOBAL : dealer.WOB_RAW_REWARD_GLOBAL) : 0,
     };
   }
@@ -390,7 +406,7 @@
   // The page as it stands: tags, what its fields hold, what is scrolled, how much waits to happen.
   function stand() {
     const shells = [document.documentElement, document.body].map((element) => element.cloneNode(false));
-    const parts = Array.from(document.body.children).filter((element) => !element.matches(FURNITURE));
+    const parts = Array.from(document.body.children).filter((element) => !element.matches(MARGIN));
     const fields = Array.from(document.querySelectorAll("input, textarea, select"), (field) => [field.value, field.checked, field.selectedIndex]);
     const scrolls = Array.from(moved).filter((element) => element.isConnected && (element.scrollTop || element.scrollLeft)).length;
     // Without what nobody sees: that an element was once clicked or dragged, and numbers that libraries go on counting.

@@ -61,17 +61,17 @@ class TaskPage:
 
     def turn_to(self, place: Place) -> None:
         """Show the page of another task; nothing, where it is there already."""
+        left = self._tab if self._tabs else None
         if place not in self._tabs:
             # The one turned to longest ago makes room.
             oldest = self._tabs.popitem(last=False)[1] if len(self._tabs) == _MOST_TABS else None
             pictures = self._pictures
             self._tabs[place] = self.browser.run(
                 "opening the page",
-                lambda context: _Tab(context, place, oldest, pictures=pictures),
+                lambda context: _Tab(context, place, oldest, left, pictures=pictures),
                 START_TIMEOUT_S,
             )
-        elif (tab := self._tabs[place]) is not self._tab:
-            left = self._tab
+        elif (tab := self._tabs[place]) is not left:
             self.browser.run("turning to the page", lambda _: tab.come_forward(left))
             self._tabs.move_to_end(place)
 
@@ -103,7 +103,13 @@ class _Tab:
     """The browser thread's side of a `TaskPage`; it has the hands that `act` asks for."""
 
     def __init__(
-        self, context: BrowserContext, place: Place, instead: _Tab | None, *, pictures: bool
+        self,
+        context: BrowserContext,
+        place: Place,
+        instead: _Tab | None,
+        left: _Tab | None,
+        *,
+        pictures: bool,
     ) -> None:
         if instead is None:
             # A new browser comes with an empty page.
@@ -116,8 +122,11 @@ class _Tab:
             self.page, self._devtools = instead.page, instead._devtools
             # A page is let go nowhere but to itself.
             self.page.goto("about:blank")
+        self.come_forward(left)
         self._pictures = pictures
         self._mouse_inside = False
+        self._covers: dict[str, NDArray[np.uint8]] = {}
+        """Picture of the cover that ends a task, by what the page says of it."""
         self._place = place
         area = place.area
         size: ViewportSize = {"width": area.window_width_px, "height": area.window_height_px}
@@ -126,15 +135,20 @@ class _Tab:
         self._clip = {"x": 0, "y": 0, "width": area.width_px, "height": area.height_px, "scale": 1}
         self._load()
 
-    def come_forward(self, left: _Tab) -> None:
+    def come_forward(self, left: _Tab | None) -> None:
         """Take the place of the tab in front, which lets go of its caret: one that is not seen still costs frames."""
-        left.page.evaluate("() => document.activeElement && document.activeElement.blur()")
+        if left is not None:
+            left.page.evaluate("() => document.activeElement && document.activeElement.blur()")
         self.page.bring_to_front()
 
     def start(self, page_seed: int, decay: bool, ready_timeout_s: float) -> View:
         if self._mouse_inside:
-            # Left where it was, the last episode's mouse would shade this one's picture.
-            self.page.mouse.move(*ASIDE_PX)
+            # Left where it was, the last episode's mouse would shade this one's picture. A release is told at once,
+            # a move only with the next frame.
+            x, y = ASIDE_PX
+            self._devtools.send(
+                "Input.dispatchMouseEvent", {"type": "mouseReleased", "button": "left", "x": x, "y": y}
+            )
             self._mouse_inside = False
         if self._place.framed:
             self.page.context.clear_cookies()
@@ -227,7 +241,16 @@ class _Tab:
         self.page.wait_for_function("() => vlmqPage.ready()", timeout=timeout_s * 1000)
 
     def _view(self, report: dict[str, Any]) -> View:
-        return view_of(report, self._picture(unfolds=report["unfolds"]) if self._pictures else None)
+        return view_of(report, self._picture_of(report) if self._pictures else None)
+
+    def _picture_of(self, report: dict[str, Any]) -> NDArray[np.uint8]:
+        """The picture of what the page reports; an end looks like the last one, so it is taken once."""
+        cover = report["cover"]
+        if cover is None:
+            return self._picture(unfolds=report["unfolds"])
+        if cover not in self._covers:
+            self._covers = {cover: self._picture(unfolds=False)}
+        return self._covers[cover].copy()
 
     def _picture(self, *, unfolds: bool) -> NDArray[np.uint8]:
         # A clipped picture, which takes a sixth less time, lacks what a list or a calendar unfolds over the page.
