@@ -108,6 +108,7 @@ TASKS = {
     ),
     "babyai": Task("babyai"),
     "household": Task("household"),
+    "household_clean": Task("household", env="household/Clean-v0"),
     "miniwob": Task("miniwob"),
     "textworld": Task("textworld"),
 }
