@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from vlmq_env_miniwob.actions import click, write
@@ -179,19 +180,19 @@ def _order(seen: Seen) -> str | None:
     most = int(first(r"Order (\d+) items", seen.utterance) or 0)
     kind = first(r"that are (.*)", seen.utterance)
     done = sum(action.startswith("click") for action in seen.past)
+    # A dish's name stands at the top of its row, its icons beneath, and the plus beside or beneath.
+    tops = sorted((each.boxes[0][1], each.text) for each in seen.texts if len(each.text) > 2)
     for plus in seen.all_named("+"):
         height = seen.elements[plus].centre[1]
-        beside = [
-            each
-            for each in seen.texts
-            if abs(each.boxes[0][1] - seen.elements[plus].box[1]) < 12 and len(each.text) > 2
-        ]
+        above = [top for top in tops if top[0] <= height]
+        below = [top for top in tops if top[0] > height]
+        if not above:
+            continue
+        (begins, dish), ends = above[-1], min(below, default=(math.inf, ""))[0]
         icons = [
-            each.name for each in seen.figures if each.kind == "image" and 0 < each.centre[1] - height < 36
+            each.name for each in seen.figures if each.kind == "image" and begins < each.centre[1] < ends
         ]
-        fits = (
-            any(each.text in wanted for each in beside) if not most else any(kind in icon for icon in icons)
-        )
+        fits = dish in wanted if not most else any(kind in icon for icon in icons)
         if fits and not seen.clicks(plus) and not (most and done >= most):
             return click(plus)
     return click_on(seen.named("Order!")) or scroll(80)
