@@ -261,6 +261,22 @@ def test_the_picture_of_an_end_is_what_the_page_shows(choosing: Any, over: str) 
     assert np.array_equal(ends[1], ends[2]) == (over == "")
 
 
+def test_a_limit_on_frames_changes_nothing_that_is_seen(make_env: Any, choosing: MiniWobEnv) -> None:
+    env = make_env("choose-list", frame_limit=True)
+    for seed in range(3):
+        turns: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            (env.reset(seed=seed)[0], choosing.reset(seed=seed)[0])
+        ]
+        over = False
+        while not over:
+            action = env.expert_action()
+            one, other = env.step(action), choosing.step(action)
+            turns.append((one[0], other[0]))
+            assert one[1:4] == other[1:4]
+            over = one[2] or one[3]
+        assert all(_same(*turn) for turn in turns)
+
+
 def test_each_modality_shows_what_it_says(make_env: Any) -> None:
     plain = make_env().reset(seed=6)[0]
     marked_env = make_env(modality="image+marks")
@@ -330,7 +346,15 @@ def test_gymnasium_makes_it_from_its_spec(chromium: None) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"task": "no-such-page"}, {"task": "../x"}, {"modality": "sound"}, {"max_turns": 0}, {"timeout_s": 0}],
+    [
+        {"task": "no-such-page"},
+        {"task": "../x"},
+        {"modality": "sound"},
+        {"max_turns": 0},
+        {"timeout_s": 0},
+        {"frame_limit": "yes"},
+        {"frame_limit": True, "driver": "selenium"},
+    ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(settings))):

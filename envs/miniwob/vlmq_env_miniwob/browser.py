@@ -56,6 +56,7 @@ class Browser:
         files: the folder whose files pages may load; every other address is refused.
         sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
         timeout_s: the longest that any call may take, starting apart.
+        frame_limit: whether it draws 60 times a second at most.
 
     Raises:
         BrowserFailure: Chromium did not start.
@@ -63,7 +64,13 @@ class Browser:
     """
 
     def __init__(
-        self, chromium: Path, *, files: Path, sandbox: bool | None = None, timeout_s: float = 30.0
+        self,
+        chromium: Path,
+        *,
+        files: Path,
+        sandbox: bool | None = None,
+        timeout_s: float = 30.0,
+        frame_limit: bool = False,
     ) -> None:
         try:
             import playwright.sync_api  # noqa: F401
@@ -78,7 +85,7 @@ class Browser:
         self._close = weakref.finalize(self, _end, self._jobs, self._session, self._remains)
         watch = _Watch(self._session, self._remains)
         threading.Thread(target=_serve, args=(self._jobs, watch), name="vlmq-miniwob", daemon=True).start()
-        command_line = flags(self._remains.profile, sandbox)
+        command_line = flags(self._remains.profile, sandbox, frame_limit)
         session = self._session
         try:
             self._call("starting", lambda: session.launch(chromium, command_line), START_TIMEOUT_S)

@@ -59,8 +59,6 @@ _FLAGS = (
     # The same picture everywhere, as soon as it is asked for.
     "--disable-gpu",
     "--disable-gpu-vsync",
-    # A picture in half the time; now and then the compositor then draws on and on (`_Watch` of browser.py).
-    "--disable-frame-rate-limit",
     "--disable-lcd-text",
     "--force-color-profile=srgb",
     "--force-device-scale-factor=1",
@@ -117,14 +115,22 @@ def find_chromedriver() -> Path:
     )
 
 
-def flags(profile: Path, sandbox: bool | None) -> list[str]:
+def flags(profile: Path, sandbox: bool | None, frame_limit: bool) -> list[str]:
     """Chromium's command line.
 
     Args:
+        profile: folder for all that it writes.
         sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
+        frame_limit: whether it draws 60 times a second at most. Without, a picture takes half the time and more of the
+            processor, and now and then the compositor draws on and on (`_Watch` of browser.py).
     """
     confined = os.geteuid() != 0 if sandbox is None else sandbox
-    return [*_FLAGS, f"--user-data-dir={profile}", *([] if confined else ["--no-sandbox"])]
+    return [
+        *_FLAGS,
+        f"--user-data-dir={profile}",
+        *([] if confined else ["--no-sandbox"]),
+        *([] if frame_limit else ["--disable-frame-rate-limit"]),
+    ]
 
 
 class Remains:

@@ -81,6 +81,8 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         chrome: Chromium binary; None means the environment variable VLMQ_CHROME, or the usual places.
         sandbox: whether Chromium confines its pages; None means yes, unless run as root, where it cannot.
         timeout_s: the longest that any single browser call may take.
+        frame_limit: whether the browser draws 60 times a second at most: a turn then waits for its pictures, but takes
+            a quarter less of the processor. For browsers that share cores with others, or with a model.
 
     Raises:
         PluginError: Chromium, Playwright or the pages are not installed, or an argument is out of its range.
@@ -114,6 +116,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         chrome: str | None = None,
         sandbox: bool | None = None,
         timeout_s: float = 30.0,
+        frame_limit: bool = False,
         render_mode: str | None = None,
     ) -> None:
         check_choice("MiniWoB", "modality", modality, MODALITIES)
@@ -121,9 +124,11 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         check_choice("MiniWoB", "driver", driver, DRIVERS)
         check_whole("MiniWoB", "max_turns", max_turns, 1, 10_000)
         check_seconds("MiniWoB", "timeout_s", timeout_s)
-        check_flags("MiniWoB", show_syntax=show_syntax, decay=decay)
+        check_flags("MiniWoB", show_syntax=show_syntax, decay=decay, frame_limit=frame_limit)
         if sandbox is not None:
             check_flags("MiniWoB", sandbox=sandbox)
+        if frame_limit and driver == "selenium":
+            raise PluginError("MiniWoB: driver='selenium' knows no frame_limit; leave one of them out.")
         if task in CHANCE_LEVELS:
             ours = {**self.metadata["vlmq"], "chance_level": CHANCE_LEVELS[task]}
             self.metadata = {**self.metadata, "vlmq": ours}  # type: ignore[misc]
@@ -145,6 +150,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._chromium = find_chromium(chrome)
         self._sandbox = sandbox
         self._timeout_s = timeout_s
+        self._frame_limit = frame_limit
         area = self._place.area
         height, width = (area.height_px, area.width_px) if self._pictures else (None, None)
         self.observation_space = observation_space(height, width, text_bytes=TEXT_BYTES)
@@ -250,7 +256,11 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
                 self._chromium, self._place, pictures=self._pictures, timeout_s=self._timeout_s
             )
         browser = Browser(
-            self._chromium, files=find_pages(), sandbox=self._sandbox, timeout_s=self._timeout_s
+            self._chromium,
+            files=find_pages(),
+            sandbox=self._sandbox,
+            timeout_s=self._timeout_s,
+            frame_limit=self._frame_limit,
         )
         try:
             return TaskPage(browser, self._place, pictures=self._pictures)
