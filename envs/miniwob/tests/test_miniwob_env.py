@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 import vlmq_env_miniwob
-from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, _fitting, _num_bytes
+from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, MiniWobTasksEnv, _fitting, _num_bytes
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.view import Element
 
@@ -342,6 +342,18 @@ def test_gymnasium_makes_it_from_its_spec(chromium: None) -> None:
         assert env.metadata["vlmq"]["workers"] is True
     finally:
         env.close()
+
+
+def test_what_is_declared_is_so_of_every_task_that_is_played() -> None:
+    def declared(env: MiniWobEnv) -> tuple[float | None, float | None]:
+        ours = env.metadata["vlmq"]
+        return ours.get("expert_success"), ours.get("chance_level")
+
+    assert declared(MiniWobEnv("click-test")) == (0.95, 1.0)
+    assert declared(MiniWobEnv("click-test-2")) == (0.95, None)
+    assert declared(MiniWobEnv("click-pie")) == (None, None)
+    assert declared(MiniWobTasksEnv("starter")) == (0.95, None)  # click-test is the first of them
+    assert declared(MiniWobTasksEnv("all")) == (None, None)
 
 
 @pytest.mark.parametrize(

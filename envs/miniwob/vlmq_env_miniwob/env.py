@@ -44,6 +44,8 @@ ILLEGAL_REWARD = -0.1
 SUCCESS_THRESHOLD = 0.9
 CHANCE_LEVELS = {"click-test": 1.0}
 """Success rate of clicks on random elements, where a task can be solved by chance."""
+EXPERT_SUCCESS = 0.95
+"""Success rate that every scripted expert reaches; most never fail."""
 
 DRIVERS = ("playwright", "selenium")
 MODALITIES = ("image+elements", "image+marks", "image", "elements")
@@ -129,9 +131,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
             check_flags("MiniWoB", sandbox=sandbox)
         if frame_limit and driver == "selenium":
             raise PluginError("MiniWoB: driver='selenium' knows no frame_limit; leave one of them out.")
-        if task in CHANCE_LEVELS:
-            ours = {**self.metadata["vlmq"], "chance_level": CHANCE_LEVELS[task]}
-            self.metadata = {**self.metadata, "vlmq": ours}  # type: ignore[misc]
+        self._declare((task,))
         self.task = task
         self.modality = modality
         self.max_turns = max_turns
@@ -243,6 +243,15 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
             self._page.close()
             self._page = None
 
+    def _declare(self, tasks: Sequence[str]) -> None:
+        """Say in the metadata what is so of all these tasks."""
+        ours = dict(type(self).metadata["vlmq"])
+        if all(task in EXPERTS for task in tasks):
+            ours["expert_success"] = EXPERT_SUCCESS
+        if all(task in CHANCE_LEVELS for task in tasks):
+            ours["chance_level"] = min(CHANCE_LEVELS[task] for task in tasks)
+        self.metadata = {**type(self).metadata, "vlmq": ours}  # type: ignore[misc]
+
     def _running_page(self) -> TaskPage | SeleniumPage:
         if self._page is None or not self._page.alive:
             self.close()
@@ -347,6 +356,7 @@ class MiniWobTasksEnv(MiniWobEnv):
                 f"tasks: {framed[0]} has larger pictures than the rest; play its own id, {framed[0]}-v1."
             )
         super().__init__(tasks[0], **settings)
+        self._declare(self.tasks)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
