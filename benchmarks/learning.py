@@ -116,7 +116,6 @@ BASELINES = ROOT / "configs" / "baselines"
 VARIANTS: dict[str, Changes] = {
     "afsft_zero": {"margin": 0.0},
     "afsft_wide": {"margin": -0.1},
-    "afsft_strict": {"margin": 0.003},
     "exp": {"filter": "exp", "temperature": 0.1},
     "turn_and": {"filter": "turn_and"},
     "priority": {"priority": 0.5},
