@@ -275,6 +275,24 @@ def test_groups_of_tasks_go_by_name(chromium: None) -> None:
         MiniWobTasksEnv("easy")
 
 
+def test_an_episode_looks_the_same_to_the_last_shade_whatever_was_played_before(chromium: None) -> None:
+    env = MiniWobTasksEnv(("click-dialog", "click-dialog-2"))
+    try:
+        first: dict[tuple[int, int], Any] = {}
+        for seed in (0, 5, 1, 2, 5, 0, 3, 1, 4, 0, 5, 2):
+            observation, info = env.reset(seed=seed)
+            rng = np.random.default_rng(seed)
+            for turn in range(4):
+                assert np.array_equal(
+                    first.setdefault((seed, turn), observation["image"]), observation["image"]
+                )
+                if not info["legal_actions"]:
+                    break
+                observation, *_, info = env.step(str(rng.choice(info["legal_actions"])))
+    finally:
+        env.close()
+
+
 def test_a_page_that_made_room_for_others_comes_back_as_it_was(
     make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
