@@ -159,6 +159,20 @@ def test_a_fragment_brings_the_turns_that_its_context_needs(
         assert fragment.first_turn == history.start(turn)
 
 
+@pytest.mark.parametrize("turns", [1, 2, None])
+def test_the_turns_after_a_fragment_come_on_request(store: EpisodeStore, turns: int | None) -> None:
+    replay = TurnReplay(store, seed=1, stream=0, history=History(), fragment_turns=turns)
+    replay.show()
+    assert not any(fragment.later for fragment in replay.sample(0, 64, range(64)))
+    for fragment in replay.sample(0, 64, range(64), later=True):
+        position = store.position_of(int(fragment.turns[0].observation.text.split()[1].rstrip(",")))
+        assert position is not None
+        rest = store[position].turns[fragment.first_turn + len(fragment.turns) :]
+        assert [(t.reward, t.valid, t.reply) for t in fragment.later] == [
+            (t.reward, t.valid, t.reply) for t in rest
+        ]
+
+
 def test_only_the_last_turn_of_a_terminated_episode_is_terminal(store: EpisodeStore) -> None:
     replay = _replay(store)
     replay.show()

@@ -39,7 +39,7 @@ model:
     - {{name: warmup, updates: 4, filter: always}}
     - {{name: sft, updates: 4, filter: always, critic: false, start_from: warmup, baseline: true}}
     - {{name: afsft_offline, updates: 4, start_from: warmup}}
-    - {{name: afsft_online, updates: 8, priority: 0.25, online: 0.5}}
+    - {{name: afsft_online, updates: 8, priority: 0.25, online: 0.5, observed: 0.5, observed_until: episode}}
 data:
   env: line/Walk-v0
   env_args: {{variation: false, turns: 6}}
@@ -138,11 +138,12 @@ def episode_bits(episode: Episode) -> list[object]:
 
 @dataclass(frozen=True)
 class Seen:
-    """One update as it began: the phase, the weights' fingerprint, the batch's."""
+    """One update as it began: the phase, the weights' fingerprint, the batch's, and how many later turns it knows."""
 
     phase: str
     weights: str
     batch: str
+    later: int
 
 
 class Recorder(L.Callback):
@@ -152,7 +153,8 @@ class Recorder(L.Callback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         state = dict(pl_module.actor_critic.named_parameters())
-        self.seen.append(Seen(pl_module.schedule.phase.name, fingerprint(state), _shown(batch)))
+        later = batch.later_reward.shape[1]
+        self.seen.append(Seen(pl_module.schedule.phase.name, fingerprint(state), _shown(batch), later))
 
 
 def _shown(batch: Batch) -> str:

@@ -108,6 +108,10 @@ def test_sft_and_afsft_start_from_the_same_weights_and_see_the_same_batches(seen
     assert sft[1].weights != afsft[1].weights, "SFT trains no critic, so that one update tells them apart"
 
 
+def test_only_a_phase_that_observes_whole_episodes_is_shown_what_came_later(seen: list[Seen]) -> None:
+    assert {update.phase for update in seen if update.later} == {"afsft_online"}
+
+
 def test_the_baseline_leaves_the_state_that_others_start_from_intact(run_dir: Path, seen: list[Seen]) -> None:
     kept = torch.load(run_dir / "phases" / "warmup.pt", weights_only=True)["parameters"]
     starts = {phase: next(u for u in seen if u.phase == phase).weights for phase in PHASES}

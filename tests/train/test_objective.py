@@ -20,7 +20,7 @@ from vlmq.prompt.encode import Encoder
 from vlmq.prompt.window import History
 from vlmq.train import objective
 from vlmq.train.module import VlmqModule
-from vlmq.train.schedule import Phase, Schedule
+from vlmq.train.schedule import ObservedUntil, Phase, Schedule
 
 Turns = tuple[Turn, ...]
 SFT = Phase("sft", 9, filter="always", critic=False)
@@ -304,6 +304,47 @@ def test_observed_outcomes_stand_for_q_as_far_as_asked_and_known(
         found = objective.lean_on_returns(plain, batch, output, config, unknown, known, share)
         expected = torch.where(known, (1 - share) * plain + share * (wanted - value), plain)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_what_an_episode_earned_does_not_depend_on_where_a_fragment_of_it_ends(
+    module: Module, tiny_encoder: Encoder, tiny_turns: Turns, cut: int
+) -> None:
+    horizon = replace(module.horizon, gamma_token=0.9, gamma_turn=0.7, syntax_penalty=0.25)
+    expected: list[float] = []
+    after = 0.0
+    for turn in reversed(tiny_turns):
+        for place in range(len(turn.reply_ids)):
+            if place == 0:
+                after = (turn.reward - 0.25 * (not turn.valid)) + 0.7 * after
+            else:
+                after *= 0.9
+            expected.insert(0, after / 4.0)
+    neighbour = Fragment(tiny_turns[3:4], 3, 0, None, True)
+    fragment = Fragment(tiny_turns[:cut], 0, 0, tiny_turns[cut].observation, False, later=tiny_turns[cut:])
+    for skip in range(cut):
+        batch = build_batch([neighbour, replace(fragment, skip=skip)], tiny_encoder, History())
+        found = objective.outcomes(batch, horizon, 4.0)[batch.reply > 0].tolist()
+        start = sum(len(turn.reply_ids) for turn in tiny_turns[:skip])
+        assert found == pytest.approx(expected[start : start + len(found)], abs=1e-5)
+
+
+@pytest.mark.parametrize(("until", "learns"), [("episode", [True, False]), ("fragment", [True, True])])
+def test_what_came_after_the_drawn_turns_decides_only_where_the_episode_is_observed(
+    module: Module, tiny_encoder: Encoder, tiny_turns: Turns, until: ObservedUntil, learns: list[bool]
+) -> None:
+    phase = Phase("p", 9, margin=0.0, observed=1.0, observed_until=until, critic_weight=0.0)
+    _at(module, phase)
+    module.horizon = replace(module.horizon, gamma_turn=0.5)
+    good = replace(tiny_turns[0], reward=9.0)
+    for reward, expected in zip((9.0, -99.0), learns, strict=True):
+        later = (replace(tiny_turns[1], reward=reward),)
+        fragment = Fragment((good,), 0, 0, tiny_turns[1].observation, False, later=later)
+        module.zero_grad()
+        batch = build_batch([fragment], tiny_encoder, History())
+        module.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]
+        moved = any(float(gradient.abs().max()) > 0.0 for gradient in _gradients(module).values())
+        assert moved == expected
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """Episodes to one training batch: rows of tokens, and flat arrays over the agent's tokens.
 
-Letters: R rows, L row length, A agent tokens, S states, P replies. Agent tokens are ordered by fragment, turn and
-place in the reply. States 0..A-1 are the states in which those tokens were chosen; states A..S-1 only bootstrap a
-value: the last prompt token of the turn that follows a fragment.
+Letters: R rows, L row length, A agent tokens, S states, P replies, F fragments, K later turns of the fragment with the
+most of them. Agent tokens are ordered by fragment, turn and place in the reply. States 0..A-1 are the states in which
+those tokens were chosen; states A..S-1 only bootstrap a value: the last prompt token of the turn after a fragment.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Fragment:
         success: whether the whole episode succeeded.
         episode_return: undiscounted return of the whole episode.
         origin: where it was drawn from, None where no replay drew it.
+        later: the episode's turns after the fragment, for what they earned: their pictures are black.
     """
 
     turns: tuple[Turn, ...]
@@ -61,6 +62,7 @@ class Fragment:
     success: bool = False
     episode_return: float = 0.0
     origin: Origin | None = None
+    later: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,10 @@ class Batch:
         uniform: (P,) whether the reply was drawn uniformly, and teaches the critic too.
         replay: (P,) stream of the replay that drew it, -1 for none.
         place: (P,) of its turn in that replay.
+        end: (F,) the last agent token of each fragment.
+        later_reward: (F, K) the environment's reward of each later turn of the episode; zero after its end.
+        later_valid: (F, K) whether that turn's reply was valid; true after the episode's end.
+        later_tokens: (F, K) tokens of that reply; one after the episode's end.
         sources: names of the codes.
     """
 
@@ -115,6 +121,10 @@ class Batch:
     uniform: Tensor
     replay: Tensor
     place: Tensor
+    end: Tensor
+    later_reward: Tensor
+    later_valid: Tensor
+    later_tokens: Tensor
     sources: tuple[str, ...]
 
     @property
@@ -266,10 +276,8 @@ def _link(
     terminal = np.zeros(total, bool)
     extra_row: list[int] = []
     extra_position: list[int] = []
-    done = 0
-    for chain, bootstrap, terminated in chains:
-        done += sum(len(reply.ids) for reply in chain)
-        end = done - 1
+    fragment_ends = np.cumsum([sum(len(reply.ids) for reply in chain) for chain, _, _ in chains]) - 1
+    for end, (_, bootstrap, terminated) in zip(fragment_ends, chains, strict=True):
         next_token[end] = -1
         terminal[end] = terminated
         if bootstrap is None:
@@ -292,6 +300,7 @@ def _link(
             for reply in replies
         ]
     )
+    later = [fragment.later for fragment in fragments]
     state_row = np.concatenate([row, extra_row]).astype(np.int64)
     state_position = np.concatenate([position, extra_position]).astype(np.int64)
     if packed:
@@ -322,5 +331,16 @@ def _link(
         uniform=torch.tensor([origin.uniform for origin, _ in origins]),
         replay=torch.tensor([origin.replay for origin, _ in origins]),
         place=torch.tensor([origin.place + offset for origin, offset in origins]),
+        end=torch.from_numpy(fragment_ends),
+        later_reward=_table([[turn.reward for turn in turns] for turns in later], 0.0),
+        later_valid=_table([[turn.valid for turn in turns] for turns in later], True),
+        later_tokens=_table([[len(reply_ids(turn, encoder)) for turn in turns] for turns in later], 1),
         sources=sources,
     )
+
+
+def _table(rows: list[list[Any]], fill: float) -> Tensor:
+    table = torch.full((len(rows), max(map(len, rows))), fill)
+    for number, row in enumerate(rows):
+        table[number, : len(row)] = torch.tensor(row, dtype=table.dtype)
+    return table

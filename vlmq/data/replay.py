@@ -155,8 +155,13 @@ class TurnReplay:
         self.priorities.show(number[order].astype(np.int64), turns, visible["episode_return"][order])
         self.num_episodes, self.num_turns = len(visible), int(turns.sum())
 
-    def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:
-        """Of the `count` fragments that update `update` draws, the last `by_priority` ones so, those at `places`."""
+    def sample(
+        self, update: int, count: int, places: Sequence[int], by_priority: int = 0, later: bool = False
+    ) -> list[Fragment]:
+        """Of the `count` fragments that update `update` draws, the last `by_priority` ones so, those at `places`.
+
+        With `later` each comes with the turns after it, without their pictures.
+        """
         if self._buffer is None or self.num_turns == 0:
             raise DataError(
                 f"{self.store.path}: the replay is empty; collect episodes first (`vlmq collect`)."
@@ -165,7 +170,7 @@ class TurnReplay:
         drawn = self._buffer.sample(count)
         return [
             replace(
-                self._read(int(drawn["episode"][place]), int(drawn["turn"][place])),
+                self._read(int(drawn["episode"][place]), int(drawn["turn"][place]), later),
                 origin=Origin(self.stream, int(drawn["place"][place]), place < count - by_priority),
             )
             for place in places
@@ -181,7 +186,7 @@ class TurnReplay:
         self._buffer.empty()
         self._buffer.extend(references)
 
-    def _read(self, position: int, turn: int) -> Fragment:
+    def _read(self, position: int, turn: int, later: bool) -> Fragment:
         row = self.store.table[position]
         length = int(row["num_turns"])
         stop = length if self._fragment_turns is None else min(length, turn + self._fragment_turns)
@@ -189,7 +194,8 @@ class TurnReplay:
         turns, following = self.store.read(position, start, stop)
         terminated = bool(row["terminated"]) and stop == length
         outcome = bool(row["success"]), float(row["episode_return"])
-        return Fragment(turns, start, turn - start, following, terminated, *outcome)
+        rest = self.store.outline(position).turns[stop:] if later and stop < length else ()
+        return Fragment(turns, start, turn - start, following, terminated, *outcome, later=rest)
 
 
 class StreamReplay:
@@ -198,7 +204,9 @@ class StreamReplay:
     def __init__(self, source: EpisodeSource) -> None:
         self._source = source
 
-    def sample(self, update: int, count: int, places: Sequence[int], by_priority: int = 0) -> list[Fragment]:
+    def sample(
+        self, update: int, count: int, places: Sequence[int], by_priority: int = 0, later: bool = False
+    ) -> list[Fragment]:
         """Of the `count` whole episodes that update `update` sees, those at `places`."""
         episodes = [self._source.episode(update * count + place) for place in places]
         return [

@@ -293,8 +293,10 @@ class VlmqDataModule(L.LightningDataModule):
                 f"a batch of {self.batch_size} fragments over {sync.world_size()} processes leaves some without; "
                 "raise data.batch_size."
             )
-        fragments = self._draw(self._offline, schedule.line, self.batch_size - own, phase.priority)
-        fragments += self._draw(self._own.replay if self._own else None, schedule.line, own, phase.priority)
+        later = phase.observed > 0.0 and phase.observed_until == "episode"
+        asked = {"priority": phase.priority, "later": later}
+        fragments = self._draw(self._offline, schedule.line, self.batch_size - own, **asked)
+        fragments += self._draw(self._own.replay if self._own else None, schedule.line, own, **asked)
         if not phase.critic:
             # Nothing is bootstrapped, so no following prompt needs to be encoded.
             fragments = [replace(fragment, following=None) for fragment in fragments]
@@ -304,12 +306,13 @@ class VlmqDataModule(L.LightningDataModule):
         return batch
 
     def _draw(
-        self, replay: TurnReplay | StreamReplay | None, update: int, count: int, priority: float = 0.0
-    ) -> list[Fragment]:
+        self, replay: TurnReplay | StreamReplay | None, update: int, count: int, *, priority: float = 0.0,
+        later: bool = False,
+    ) -> list[Fragment]:  # fmt: skip
         if count == 0:
             return []
         assert replay is not None
-        return replay.sample(update, count, sync.my_share(range(count)), round(count * priority))
+        return replay.sample(update, count, sync.my_share(range(count)), round(count * priority), later)
 
     def rate(self, batch: Batch, advantages: Tensor) -> float:
         """Note how much the actor may still gain from a batch's replies.

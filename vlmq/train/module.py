@@ -274,7 +274,10 @@ class VlmqModule(L.LightningModule):
         config = self._critic_config
         advantages = objective.advantages(batch, output, config, targets, known)
         if phase.observed:
-            returns, seen = self.targets(batch, output, self.horizon.observed)
+            returns, seen = objective.observed(
+                batch, output, config, self.horizon, float(self.return_range), self.schedule.made,
+                phase.observed_until,
+            )  # fmt: skip
             advantages = objective.lean_on_returns(
                 advantages, batch, output, config, returns, seen, phase.observed
             )

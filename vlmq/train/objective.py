@@ -15,7 +15,7 @@ from vlmq.loss import actor, bins, critic, masked, returns
 from vlmq.model.actor_critic import Output
 from vlmq.model.heads import CriticConfig, CriticHead
 from vlmq.rollout import sync
-from vlmq.train.schedule import Phase
+from vlmq.train.schedule import ObservedUntil, Phase
 
 Traces = Literal["lambda", "tree_backup"]
 _SUBSET = counter.purpose("critics of a target")
@@ -73,9 +73,7 @@ def targets(
     Returns:
         Targets (A,) in units of the return range, and whether each rests on observed states and is wanted.
     """
-    discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
-    broken = batch.last & ~batch.valid[batch.reply]
-    reward = (batch.reward - horizon.syntax_penalty * broken) / return_range
+    reward, discount = _earned(batch, horizon, return_range)
     next_value = _reduced(_there(output.target_value), config, update)[batch.next_state]
     if horizon.n_turns is not None:
         chain = batch.last, batch.next_token, horizon.n_turns
@@ -93,6 +91,53 @@ def targets(
         found = returns.lambda_returns(reward, discount, next_value, lam, batch.next_token, next_q)
         known = returns.known_targets(discount, batch.next_known, lam, batch.next_token)
     return found, known & masked.starts(batch.last) if config.value == "turn" else known
+
+
+def observed(
+    batch: Batch,
+    output: Output,
+    config: CriticConfig,
+    horizon: Horizon,
+    return_range: float,
+    update: int,
+    until: ObservedUntil = "fragment",
+) -> tuple[Tensor, Tensor]:
+    """What was earned after each of the agent's tokens.
+
+    Args:
+        batch: this process's part; until the episode's end, with the turns after each fragment.
+        output: of its forward, critic included.
+        config: of the critic.
+        horizon: discounts, and what an invalid reply costs.
+        return_range: what rewards are divided by.
+        update: chooses the ensemble's members where only some are asked.
+        until: how far it reaches.
+
+    Returns:
+        Returns (A,) in units of the return range, and whether each rests on observed states.
+    """
+    if until == "fragment":
+        return targets(batch, output, config, horizon.observed, return_range, update)
+    found = outcomes(batch, horizon, return_range)
+    return found, torch.ones_like(found, dtype=torch.bool)
+
+
+def outcomes(batch: Batch, horizon: Horizon, return_range: float) -> Tensor:
+    """Discounted rewards (A,) after each of the agent's tokens to the end of its episode, in units of the return range.
+
+    Args:
+        batch: this process's part, with the turns after each fragment.
+        horizon: discounts, and what an invalid reply costs.
+        return_range: what rewards are divided by.
+    """
+    turns = torch.arange(1, batch.later_reward.shape[1] + 1, device=batch.later_reward.device)
+    within = (batch.later_tokens - 1.0).cumsum(1)
+    earned = batch.later_reward - horizon.syntax_penalty * ~batch.later_valid
+    # From the end of the fragment: its last token's own discount comes on top.
+    rest = earned * horizon.gamma_turn ** (turns - 1.0) * horizon.gamma_token**within
+    after = torch.zeros_like(batch.reward).index_put((batch.end,), rest.sum(1) / return_range)
+    reward, discount = _earned(batch, horizon, return_range)
+    return returns.lambda_returns(reward, discount, after, torch.ones_like(reward), batch.next_token)
 
 
 def critic_loss(batch: Batch, output: Output, head: CriticHead, wanted: Tensor) -> Tensor:
@@ -197,6 +242,13 @@ def lean_on_returns(
     if config.value == "turn":
         gain, known = critic.of_turns(gain, batch.last), critic.of_turns(known, batch.last)
     return torch.where(known, (1.0 - share) * advantages + share * gain, advantages)
+
+
+def _earned(batch: Batch, horizon: Horizon, return_range: float) -> tuple[Tensor, Tensor]:
+    """R_i, in units of the return range, and G_i."""
+    discount = torch.where(batch.last, horizon.gamma_turn, horizon.gamma_token) * ~batch.terminal
+    broken = batch.last & ~batch.valid[batch.reply]
+    return (batch.reward - horizon.syntax_penalty * broken) / return_range, discount
 
 
 def _reduced(estimates: Tensor, config: CriticConfig, update: int) -> Tensor:

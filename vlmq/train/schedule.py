@@ -13,6 +13,7 @@ from vlmq.api import UserError
 FilterName = Literal[
     "always", "binary", "exp", "softmax", "top_fraction", "turn_and", "success", "above_median"
 ]
+ObservedUntil = Literal["fragment", "episode"]
 MarginScale = Literal["none", "likelihood"]
 ObjectiveName = Literal["filter", "ppo_token", "ppo_reply"]
 NO_CRITIC: tuple[FilterName, ...] = ("always", "success", "above_median")
@@ -42,9 +43,10 @@ class Phase:
         gate: the filter waits, and every token passes, until the critic explains this share of the variance of
             returns that are held out (`data.held_out`); null does not wait.
         thought_weight: factor on the weight of tokens that belong to a reply's thoughts.
-        observed: share in the Q of the advantage of what was observed after a reply (ours): the rewards to the end of
-            the drawn turns (`data.fragment_turns`), then V. What the critic does not see yet, the outcome may show.
-            Luck counts too: 0 where the environment is a gamble.
+        observed: share in the Q of the advantage of what was observed after a reply (ours). What the critic does not
+            see yet, the outcome may show. Luck counts too: 0 where the environment is a gamble.
+        observed_until: `fragment` counts the rewards to the end of the drawn turns (`data.fragment_turns`), then V;
+            `episode` those to the end of the stored episode, and nothing after it, also where it was cut off.
         temperature: of `exp` and `softmax`, in the same unit.
         fraction: of each batch's tokens that `top_fraction` keeps.
         priority: share of each batch that is drawn in proportion to the positive part of each reply's advantage
@@ -73,6 +75,7 @@ class Phase:
     gate: float | None = None
     thought_weight: float = 1.0
     observed: float = 0.0
+    observed_until: ObservedUntil = "fragment"
     temperature: float = 0.1
     fraction: float = 0.3
     priority: float = 0.0

@@ -108,7 +108,8 @@ def reader_of(path: Path) -> Reader:
     last = _last_filter(watch.config_of(watch.run_of(path)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     scaled = last.get("margin_scale") == "likelihood"
-    return Reader(path, device=device, observed=float(last.get("observed") or 0.0), scaled=scaled)
+    observed, until = float(last.get("observed") or 0.0), last.get("observed_until", "fragment")
+    return Reader(path, device=device, observed=observed, until=until, scaled=scaled)
 
 
 def write_played(out: Path, path: Path, reader: Reader, episodes: Sequence[Episode]) -> None:

@@ -16,6 +16,7 @@ from vlmq.model.actor_critic import Output
 from vlmq.report.seen import Alternative, SeenEpisode, SeenTurn, Token, as_recorded
 from vlmq.train import checkpoint, objective
 from vlmq.train.objective import Horizon
+from vlmq.train.schedule import ObservedUntil
 from vlmq.trained.agent import Agent
 
 END = "⏎"
@@ -31,6 +32,7 @@ class Reader:
         path: of the checkpoint.
         device: where the model shall live.
         observed: share of the observed return in the advantage's Q.
+        until: how far that return reaches.
         scaled: whether the margin is scaled by likelihood.
         alternatives: of the policy's likeliest tokens, how many are told at each place.
 
@@ -45,6 +47,7 @@ class Reader:
         *,
         device: str = "cpu",
         observed: float = 0.0,
+        until: ObservedUntil = "fragment",
         scaled: bool = False,
         alternatives: int = 5,
     ) -> None:
@@ -52,7 +55,8 @@ class Reader:
         self.agent = Agent(path, device=device)
         self.return_range = float(content["state_dict"].get("return_range", 1.0))
         self._horizon = Horizon(**content["vlmq"]["horizon"])
-        self._observed, self._scaled, self._alternatives = observed, scaled, alternatives
+        self._observed, self._until = observed, until
+        self._scaled, self._alternatives = scaled, alternatives
         self._spelt: dict[int, str] = {}
 
     def can_read(self, episode: Episode) -> bool:
@@ -143,7 +147,9 @@ class Reader:
         config = self.agent.model.critic.config
         advantages = objective.advantages(batch, output, config, *self._targets(batch, output, self._horizon))
         if self._observed and leaning:
-            returns, known = self._targets(batch, output, self._horizon.observed)
+            returns, known = objective.observed(
+                batch, output, config, self._horizon, self.return_range, 0, self._until
+            )
             advantages = objective.lean_on_returns(
                 advantages, batch, output, config, returns, known, self._observed
             )
