@@ -63,10 +63,12 @@ def inbox(utterance: str, *senders: str) -> Seen:
     for place, sender in enumerate(senders):
         top = 73.0 + 39 * place
         elements[f"{10 + place}"] = Element(
-            place, "generic", sender, (), (2.0, top, 155.0, 39.0), f"{sender}\nHi."
+            place, "generic", sender, (), (2.0, top, 155.0, 39.0), (79.0, top + 19), f"{sender}\nHi."
         )
         for name, left, bid in (("star", 118.0, 30), ("trash", 132.0, 50)):
-            elements[f"{bid + place}"] = Element(bid, "generic", name, (), (left, top + 7, 12.0, 12.0))
+            elements[f"{bid + place}"] = Element(
+                bid, "generic", name, (), (left, top + 7, 12.0, 12.0), (left + 6, top + 13)
+            )
         texts.append(Writing(sender, ((7.0, top + 2, 31.0, 12.0),), "black"))
     return Seen(utterance, "\n".join(senders), elements, texts=tuple(texts))
 
@@ -92,7 +94,7 @@ def test_a_wish_about_an_email_is_understood(utterance: str, action: str) -> Non
 
 
 def test_shapes_are_counted_by_what_they_are() -> None:
-    button = Element(0, "button", "2", (), (10.0, 185.0, 25.0, 21.0))
+    button = Element(0, "button", "2", (), (10.0, 185.0, 25.0, 21.0), (22.0, 195.0))
     shapes = [Figure("circle", "", "cyan", (20.0 * i, 60.0, 20.0, 20.0), ()) for i in range(2)]
     small = Figure("circle", "", "cyan", (90.0, 60.0, 10.0, 10.0), ())
     signs = [

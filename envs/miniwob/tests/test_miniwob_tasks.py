@@ -142,7 +142,7 @@ def test_what_moves_by_itself_is_shown_and_not_offered(make_env: MakeEnv) -> Non
 
 def test_the_actions_offered_are_those_that_trying_out_would_take() -> None:
     def element(role: str, *state: str, takes_text: bool = False) -> Element:
-        return Element(0, role, "", state, (0.0, 0.0, 1.0, 1.0), takes_text=takes_text)
+        return Element(0, role, "", state, (0.0, 0.0, 1.0, 1.0), (0.0, 0.0), takes_text=takes_text)
 
     field = element("textbox", takes_text=True)
 

@@ -42,6 +42,9 @@ class Hands(Protocol):
     def press(self, keys: str) -> None:
         """Press keys such as "a", "Enter" or "Control+c"."""
 
+    def type(self, text: str) -> None:
+        """Strike the keys of a text, one after the other."""
+
     def insert(self, text: str) -> None:
         """Put text where the caret is, in place of what is selected."""
 
@@ -68,6 +71,15 @@ def act(hands: Hands, call: Call, keys: Sequence[int]) -> str | None:
             return None
         case "mouse_click" | "mouse_dblclick":
             hands.click(numbers[0], numbers[1], 2 if call.name == "mouse_dblclick" else 1)
+            return None
+        case "mouse_move":
+            hands.move(numbers[0], numbers[1])
+            return None
+        case "keyboard_press":
+            hands.press(str(arguments[0]))
+            return None
+        case "keyboard_type":
+            hands.type(str(arguments[0]))
             return None
         case "mouse_drag":
             _drag(hands, numbers[:2], numbers[2:])

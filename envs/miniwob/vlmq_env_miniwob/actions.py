@@ -14,8 +14,8 @@ from vlmq_env_miniwob.places import TASK_AREA, Area
 
 Argument = str | float | tuple[str, ...]
 
-BID, TEXT, KEYS, CHOICE, X, Y, STEP = "bid", "text", "keys", "choice", "x", "y", "step"
-"""What an argument is: a bid, any text, keys, options of a list, a point's coordinates, a distance."""
+BID, TEXT, TYPED, KEYS, CHOICE, X, Y, STEP = "bid", "text", "typed", "keys", "choice", "x", "y", "step"
+"""What an argument is: a bid, any text, one key by key, keys, options of a list, a point's coordinates, a distance."""
 
 CALLS: dict[str, tuple[str, ...]] = {
     "click": (BID,),
@@ -30,7 +30,10 @@ CALLS: dict[str, tuple[str, ...]] = {
     "scroll": (STEP, STEP),
     "mouse_click": (X, Y),
     "mouse_dblclick": (X, Y),
+    "mouse_move": (X, Y),
     "mouse_drag": (X, Y, X, Y),
+    "keyboard_press": (KEYS,),
+    "keyboard_type": (TYPED,),
     "noop": (),
 }
 """Every call with what it takes."""
@@ -38,6 +41,7 @@ CALLS: dict[str, tuple[str, ...]] = {
 NOOP = "noop()"
 _BY_ELEMENT = "click('bid'), fill('bid', 'text'), press('bid', 'Enter'), select_option('bid', 'option')"
 _BY_POINT = "mouse_click(x, y), mouse_drag(x, y, x, y), scroll(dx, dy)"
+_BY_KEY = "keyboard_type('text'), keyboard_press('Enter')"
 
 _NAME = re.compile(r"([a-z_]{1,20})\(")
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
@@ -51,6 +55,8 @@ _NAMED_KEYS = (
 _KEYS = re.compile(rf"(?:(?:Control|Shift|Alt)\+){{0,3}}(?:[A-Za-z0-9]|{_NAMED_KEYS})")
 _MOST_OPTIONS = 100
 """Options that one call may name."""
+_MOST_TYPED = 200
+"""Letters that one call may type."""
 _FARTHEST_PX = 1000
 _FINEST_PX = Decimal("0.001")
 _MOST_QUOTED = 40
@@ -115,8 +121,8 @@ def signature(name: str) -> str:
 
 def syntax(*, by_element: bool) -> str:
     """The line of the prompt that tells which actions there are."""
-    calls = [_BY_ELEMENT] if by_element else []
-    return ", ".join([*calls, _BY_POINT, NOOP])
+    calls = [_BY_ELEMENT, _BY_POINT] if by_element else [_BY_POINT, _BY_KEY]
+    return ", ".join([*calls, NOOP])
 
 
 def write(name: str, *arguments: Argument) -> str:
@@ -190,6 +196,8 @@ def _read(kind: str, value: Argument, area: Area) -> Argument | Refusal:
         return Refusal(f"a text in quotes is expected where {_quoted(value)} stands")
     if kind == BID and not _BID.fullmatch(value):
         return Refusal(f"{value[:20]!r} is no bid: bids are the numbers in the element list, in quotes")
+    if kind == TYPED and len(value) > _MOST_TYPED:
+        return Refusal(f"a text of {len(value)} letters is too long to type; {_MOST_TYPED} go at once")
     if kind == KEYS and not _KEYS.fullmatch(value):
         return Refusal(f"{value[:20]!r} is no key: 'a', 'Enter', 'Control+c', for instance, are")
     return value

@@ -32,10 +32,11 @@ from vlmq_env_miniwob import PAGES
 from vlmq_env_miniwob.actions import Refusal, parse, syntax
 from vlmq_env_miniwob.browser import Browser
 from vlmq_env_miniwob.chromium import CHROME_VARIABLE, INSTALL_COMMAND, find_chromium
-from vlmq_env_miniwob.experts import EXPERTS, Seen
+from vlmq_env_miniwob.experts import EXPERTS, Expert, Seen
 from vlmq_env_miniwob.marks import draw_marks
 from vlmq_env_miniwob.offers import offered
 from vlmq_env_miniwob.places import Area, find_pages, place_of
+from vlmq_env_miniwob.points import BY_ELEMENT_ALONE, Step, by_point
 from vlmq_env_miniwob.selenium_page import SeleniumPage
 from vlmq_env_miniwob.taskpage import TaskPage
 from vlmq_env_miniwob.view import Element, View, Writing
@@ -71,7 +72,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         task: name of the page, such as "click-test-2".
         modality: "image+elements": a picture, and the elements to act on as text; "image+marks": a picture with
             the bids written on it and no list; "image": the picture alone, acted on by points; "elements": the list
-            and no picture.
+            and no picture. With "image" the expert acts by points and keys, too, where that is possible.
         bids: where an element's bid stands in the list: "before", `[12] button 'ok'`, as BrowserGym has it; "after",
             `button 'ok' [12]`. A small model looks up what follows a name far more easily than what precedes it.
         show_syntax: whether the text ends with the syntax of the actions: the same on every page, and more than half
@@ -131,9 +132,10 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
             check_flags("MiniWoB", sandbox=sandbox)
         if frame_limit and driver == "selenium":
             raise PluginError("MiniWoB: driver='selenium' knows no frame_limit; leave one of them out.")
-        self._declare((task,))
         self.task = task
         self.modality = modality
+        self._experts = _experts(modality)
+        self._declare((task,))
         self.max_turns = max_turns
         self.render_mode = render_mode
         self._pictures = modality != "elements"
@@ -160,6 +162,10 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._bids = _FIRST_BIDS
         self._turns = 0
         self._past: list[tuple[str, tuple[Writing, ...]]] = []
+        self._done: str | None = None
+        """The action done last."""
+        self._meant: dict[str, str | None] = {}
+        """What the expert means by an action without bids; nothing yet by a step on the way to it."""
         self._over = True
 
     def reset(
@@ -176,7 +182,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._over = True  # until the page is there: after a failure there is no episode to go on with
         self._view = self._running_page().start(page_seed, decay=self._decay)
         self._turns = 0
-        self._past = []
+        self._past, self._done, self._meant = [], None, {}
         self._over = False
         return self._observation(self._view), self._info(action_ok=True)
 
@@ -193,7 +199,9 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         self._over = True  # stays so if the browser fails below
         refusal = self._execute(page, action)
         if refusal is None:
-            self._past.append((action, self._view.texts))
+            self._done = action
+            if (meant := self._meant.get(action, action)) is not None:
+                self._past.append((meant, self._view.texts))
         if refusal is None or refusal.by_page or self._decay:
             # A page that refuses has moved on since it was looked at; one with its clock running may have ended.
             self._view = page.look()
@@ -213,11 +221,14 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         return self._observation(view), reward, terminated, truncated, info
 
     def expert_action(self) -> str | None:
-        """The next action of the task's scripted expert, which sees what the agent sees, or None."""
-        expert, view = EXPERTS.get(self.task), self._view
+        """The next action of the task's scripted expert, which sees what the agent sees, or None.
+
+        From the picture alone it acts by points and keys.
+        """
+        expert, view = self._experts.get(self.task), self._view
         if expert is None or view is None or self._over:
             return None
-        return expert(
+        wanted = expert(
             Seen(
                 view.utterance,
                 view.text,
@@ -231,6 +242,11 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
                 earlier=tuple(texts for _, texts in self._past),
             )
         )
+        if wanted is None or self.modality != "image":
+            return wanted
+        step = self._by_point(wanted)
+        self._meant = {} if step is None else {step.action: wanted if step.last else None}
+        return None if step is None else step.action
 
     def render(self) -> NDArray[np.uint8] | None:
         """The last picture of the task area; None before the first reset, or without a picture."""
@@ -246,7 +262,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
     def _declare(self, tasks: Sequence[str]) -> None:
         """Say in the metadata what is so of all these tasks."""
         ours = dict(type(self).metadata["vlmq"])
-        if all(task in EXPERTS for task in tasks):
+        if all(task in self._experts for task in tasks):
             ours["expert_success"] = EXPERT_SUCCESS
         if all(task in CHANCE_LEVELS for task in tasks):
             ours["chance_level"] = min(CHANCE_LEVELS[task] for task in tasks)
@@ -296,11 +312,20 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         in_order = sorted(self._view.elements, key=lambda e: (e.box[1], e.box[0], e.key))
         return {self._bid(e.key): e for e in in_order}
 
+    def _by_point(self, action: str) -> Step | None:
+        """The next step on the way to what an action does, without bids."""
+        assert self._view is not None, "no episode is running"
+        focused = None if self._view.focused is None else self._bid(self._view.focused)
+        return by_point(action, self._shown(), self._place.area, focused, self._done)
+
     def _bid(self, key: int) -> str:
         return str(self._bids[key] if key < len(self._bids) else _FIRST_BIDS[0] + key)
 
     def _info(self, *, action_ok: bool) -> dict[str, Any]:
         legal = () if self._over or self._view is None else offered(self._view.utterance, self._shown())
+        if self.modality == "image":
+            steps = [self._by_point(action) for action in legal]
+            legal = tuple(dict.fromkeys(step.action for step in steps if step is not None))
         return {"action_ok": action_ok, "legal_actions": legal}
 
     def _observation(self, view: View) -> dict[str, Any]:
@@ -341,7 +366,8 @@ class MiniWobTasksEnv(MiniWobEnv):
     """
 
     def __init__(self, tasks: Sequence[str] | str = "starter", **settings: Any) -> None:
-        groups = {"starter": STARTER, "expert": tuple(sorted(EXPERTS)), "all": PAGES}
+        experts = _experts(settings.get("modality", ""))
+        groups = {"starter": STARTER, "expert": tuple(sorted(experts)), "all": PAGES}
         if isinstance(tasks, str) and tasks not in groups:
             raise PluginError(
                 f"tasks={tasks!r} is no group of pages; choose {', '.join(groups)}, or list their names."
@@ -370,6 +396,12 @@ class MiniWobTasksEnv(MiniWobEnv):
 
     def _info(self, *, action_ok: bool) -> dict[str, Any]:
         return {**super()._info(action_ok=action_ok), "env_id": f"miniwob/{self.task}-v1"}
+
+
+def _experts(modality: str) -> dict[str, Expert]:
+    """Those that can act on what a modality shows, by task."""
+    beyond = BY_ELEMENT_ALONE if modality == "image" else frozenset()
+    return {task: expert for task, expert in EXPERTS.items() if task not in beyond}
 
 
 def _quote(name: str) -> str:

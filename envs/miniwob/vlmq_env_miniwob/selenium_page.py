@@ -201,6 +201,11 @@ class _Hands:
         named = f"<{key}>" if len(key) > 1 else key
         execute_press_key("".join(f"{modifier[0]}-" for modifier in modifiers) + named, self._driver)
 
+    def type(self, text: str) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self._driver).send_keys(text).perform()
+
     def insert(self, text: str) -> None:
         # Not the package's keystrokes: some fields refuse those, and `fill` does not type.
         self._driver.execute_cdp_cmd("Input.insertText", {"text": text})

@@ -200,6 +200,9 @@ class _Tab:
     def press(self, keys: str) -> None:
         self.page.keyboard.press(keys)
 
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
     def insert(self, text: str) -> None:
         self.page.keyboard.insert_text(text)
 

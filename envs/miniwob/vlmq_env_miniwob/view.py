@@ -25,6 +25,7 @@ class Element:
         name: accessible name, shortened to 60 characters.
         state: what else is to be seen of it: "checked", 'value "abc"', 'fill red'.
         box: left, top, width, height in pixels.
+        point: where a click reaches it, which need not be the middle: something may lie over that.
         text: all that it holds or says, of which the name or the state shows the beginning.
         takes_text: whether it can be filled in.
         moves: whether it appears, goes or slides by itself just now: in a moment it may be somewhere else.
@@ -35,6 +36,7 @@ class Element:
     name: str
     state: tuple[str, ...]
     box: Box
+    point: Point
     text: str = ""
     takes_text: bool = False
     moves: bool = False
@@ -169,6 +171,7 @@ def _element(report: dict[str, Any]) -> Element:
         str(report["name"]),
         state,
         _box(report["box"]),
+        (float(report["point"][0]), float(report["point"][1])),
         str(report["text"]),
         bool(report["takesText"]),
         bool(report["moves"]),
