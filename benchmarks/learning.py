@@ -178,13 +178,13 @@ def configuration(task: str, expert: float, method: str, updates: int | None, da
     config: Changes = yaml.safe_load((ROOT / "configs" / f"{own.config}.yaml").read_text(encoding="utf-8"))
     phases = {phase["name"]: phase for phase in config["model"]["phases"]}
     own_phase, own_play = phases["afsft_offline"], phases["afsft_online"]
-    warmup_updates = own.warmup or phases["warmup"]["updates"]
     variant = VARIANTS.get(method, {} if method in ("afsft", ONLINE) else None)
     overlay = BASELINES / f"{'afsft' if variant is not None else method}.yaml"
     updates = updates or own.updates or own_phase["updates"]
     merge(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
     warmup, phase = config["model"]["phases"]
-    warmup["updates"] = warmup_updates
+    warmup |= phases["warmup"]
+    warmup["updates"] = own.warmup or warmup["updates"]
     changes: Changes = {}
     if variant is not None:
         phase.clear()

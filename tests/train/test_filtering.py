@@ -130,6 +130,7 @@ def test_with_a_critic_of_turns_a_reply_stands_or_falls_with_its_one_advantage(b
         (Phase("p", 1, margin=-math.inf), "margin is -inf"),
         (Phase("p", 1, margin_updates=-1), "margin_updates is -1"),
         (Phase("p", 1, stop_at_success=2.0), "stop_at_success is 2.0"),
+        (Phase("p", 1, evaluated=0), "evaluated is 0; give 1 or more"),
         (Phase("p", 1, filter="always", critic=False, policy="shifted"), "policy 'shifted' asks the critic"),
         (Phase("p", 1, filter="always", gate=0.5), "only a filter that asks the critic waits"),
     ],

@@ -42,15 +42,16 @@ def phase(learner: VlmqModule, phase: Phase) -> Row:
     """
     settings, schedule = learner.data.evaluation, learner.schedule
     ends = schedule.at_end_of_phase
-    row = play(learner, phase.name, phase.policy, settings.final_episodes if ends else settings.episodes)
+    final = phase.evaluated or settings.final_episodes
+    row = play(learner, phase.name, phase.policy, final if ends else settings.episodes)
     if not ends and phase.stop_at_success is not None and row.success >= phase.stop_at_success:
         schedule.ended = ends = True
-        row = play(learner, phase.name, phase.policy, settings.final_episodes)
+        row = play(learner, phase.name, phase.policy, final)
     spent = schedule.tokens, round(schedule.seconds, 1), learner.data.own_turns
     learner.points.append(Point(schedule.line, row.success, row.low, row.high, phase.name, *spent))
     if not ends:
         return row
-    sampled = play(learner, phase.name, "sampled", settings.final_episodes)
+    sampled = play(learner, phase.name, "sampled", final)
     extras = {
         "success_sampled": sampled.success, "syntax_sampled": sampled.syntax,
         "updates": schedule.line, "seconds": round(time.monotonic() - learner.started, 1),

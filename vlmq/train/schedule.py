@@ -60,6 +60,8 @@ class Phase:
         learning_rate: factor on the learning rates.
         decay: `cosine` lets the learning rates fall to zero over the phase.
         stop_at_success: ends the phase early once an evaluation reaches this success rate.
+        evaluated: episodes of the evaluation that ends the phase; null for `data.evaluation.final_episodes`. A warm-up
+            is no result: where its policy wanders, judging it takes longer than training it.
         policy: who is judged: `model`, or `shifted`, whose logits the critic's Q shifts, as `evaluation.q_shift` says.
     """
 
@@ -87,6 +89,7 @@ class Phase:
     learning_rate: float = 1.0
     decay: Literal["none", "cosine"] = "none"
     stop_at_success: float | None = None
+    evaluated: int | None = None
     policy: Literal["model", "shifted"] = "model"
 
     def rate(self, update: int) -> float:
@@ -246,6 +249,7 @@ def _check(phases: Sequence[Phase]) -> None:
                 for name in ("thought_weight", "critic_weight", "learning_rate", "margin_updates")
             },
         )
+        ranges.at_least(1, **{f"{where}: evaluated": phase.evaluated})
         ranges.finite(**{f"{where}: {name}": getattr(phase, name) for name in ("margin", "margin_start")})
         ranges.share(**{f"{where}: stop_at_success": phase.stop_at_success})
         if phase.policy == "shifted" and not phase.critic:
