@@ -43,7 +43,7 @@ from vlmq_env_miniwob.view import Element, View, Writing
 
 ILLEGAL_REWARD = -0.1
 SUCCESS_THRESHOLD = 0.9
-CHANCE_LEVELS = {"click-test": 1.0}
+CHANCE_LEVELS = {"click-dialog": 0.98}
 """Success rate of clicks on random elements, where a task can be solved by chance."""
 EXPERT_SUCCESS = 0.95
 """Success rate that every scripted expert reaches; most never fail."""
