@@ -17,6 +17,7 @@ import pytest
 import vlmq_env_miniwob
 from vlmq_env_miniwob.env import ILLEGAL_REWARD, TEXT_BYTES, MiniWobEnv, MiniWobTasksEnv, _fitting, _num_bytes
 from vlmq_env_miniwob.marks import draw_marks
+from vlmq_env_miniwob.taskpage import TaskPage
 from vlmq_env_miniwob.view import Element
 
 from vlmq.api import PluginError, UserError
@@ -87,6 +88,30 @@ def test_the_seed_alone_determines_the_page(shared: Envs, make_env: Any, task: s
     for seed in (9, 7, 8):
         assert _same(other.reset(seed=seed)[0], firsts[seed])
     assert not np.array_equal(firsts[7]["image"], firsts[8]["image"])
+
+
+def test_a_press_on_marked_text_is_the_pages_to_hear_and_carries_nothing_away(shared: Envs) -> None:
+    env = shared["click-test"]
+    env.reset(seed=5)
+    _on_page(env, "() => { window.heard = 0; window.addEventListener('mouseup', () => heard++, true); }")
+    # The button is at (7, 114) to (99, 206); its text is marked from without, then pressed.
+    drags = (
+        "130, 70, 130, 110",
+        "130, 110, 80, 110",
+        "80, 150, 130, 150",
+        "30, 150, 30, 110",
+        "80, 190, 130, 190",
+    )
+    for released, points in enumerate(drags, start=1):
+        env.step(f"mouse_drag({points})")
+        assert _on_page(env, "() => heard") == released, points
+    assert _on_page(env, "() => getSelection().isCollapsed") is False
+
+
+def _on_page(env: MiniWobEnv, function: str) -> Any:
+    page = env._page
+    assert isinstance(page, TaskPage)
+    return page.browser.run("asking", lambda _: page._tab.evaluate(function))
 
 
 def test_unseeded_resets_continue_the_seeded_stream(shared: Envs) -> None:

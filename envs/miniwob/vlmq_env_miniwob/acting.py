@@ -118,8 +118,6 @@ def act(hands: Hands, call: Call, keys: Sequence[int]) -> str | None:
 def _drag(hands: Hands, start: Sequence[float], end: Sequence[float]) -> None:
     parts = [step / _DRAG_STEPS for step in range(_DRAG_STEPS + 1)]
     hands.drag([(start[0] + (end[0] - start[0]) * p, start[1] + (end[1] - start[1]) * p) for p in parts])
-    # What the mouse began on is told a moment after the release that it is no longer pointed at.
-    hands.evaluate(SETTLED)
 
 
 def _fill(hands: Hands, key: int, text: str) -> str | None:

@@ -45,6 +45,9 @@
   // Elements that wait for a click without looking like it: what the page's scripts listen on.
   const clicked = new WeakSet(), pressed = new WeakSet();
   const listen = EventTarget.prototype.addEventListener;
+  // A press on marked text would carry it away in the browser's own drag: the page would not hear the mouse, and what was
+  // pressed would now and then stay so.
+  listen.call(window, "dragstart", (event) => { if (!getSelection().isCollapsed) event.preventDefault(); }, true);
   EventTarget.prototype.addEventListener = function (type, ...rest) {
     if (this instanceof Element && CLICKS.includes(type)) clicked.add(this);
     if (this instanceof Element && PRESSES.includes(type)) pressed.add(this);
