@@ -134,7 +134,7 @@ VARIANTS: dict[str, Changes] = {
     "trunk_0": {"model": {"trunk_gradient": 0.0}},
     "conservative": {"model": {"critic": {"conservative": 0.002}}},
     "kl": {"model": {"kl_weight": 0.1}},
-    "observed_fragment": {"observed_until": "fragment"},
+    "fragment": {"observed_until": "fragment"},
 }
 """Changes to AFSFT's phase, and to the model."""
 ONLINE = "afsft_online"
