@@ -130,11 +130,11 @@ def outcomes(batch: Batch, horizon: Horizon, return_range: float) -> Tensor:
         horizon: discounts, and what an invalid reply costs.
         return_range: what rewards are divided by.
     """
-    turns = torch.arange(1, batch.later_reward.shape[1] + 1, device=batch.later_reward.device)
+    turns = torch.arange(batch.later_reward.shape[1], device=batch.later_reward.device)
     within = (batch.later_tokens - 1.0).cumsum(1)
     earned = batch.later_reward - horizon.syntax_penalty * ~batch.later_valid
     # From the end of the fragment: its last token's own discount comes on top.
-    rest = earned * horizon.gamma_turn ** (turns - 1.0) * horizon.gamma_token**within
+    rest = earned * horizon.gamma_turn**turns * horizon.gamma_token**within
     after = torch.zeros_like(batch.reward).index_put((batch.end,), rest.sum(1) / return_range)
     reward, discount = _earned(batch, horizon, return_range)
     return returns.lambda_returns(reward, discount, after, torch.ones_like(reward), batch.next_token)

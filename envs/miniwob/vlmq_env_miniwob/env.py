@@ -244,7 +244,7 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         )
         if wanted is None or self.modality != "image":
             return wanted
-        step = self._by_point(wanted)
+        step = self._by_point(wanted, self._shown())
         self._meant = {} if step is None else {step.action: wanted if step.last else None}
         return None if step is None else step.action
 
@@ -312,19 +312,20 @@ class MiniWobEnv(gymnasium.Env[dict[str, Any], str]):
         in_order = sorted(self._view.elements, key=lambda e: (e.box[1], e.box[0], e.key))
         return {self._bid(e.key): e for e in in_order}
 
-    def _by_point(self, action: str) -> Step | None:
+    def _by_point(self, action: str, shown: dict[str, Element]) -> Step | None:
         """The next step on the way to what an action does, without bids."""
         assert self._view is not None, "no episode is running"
         focused = None if self._view.focused is None else self._bid(self._view.focused)
-        return by_point(action, self._shown(), self._place.area, focused, self._done)
+        return by_point(action, shown, self._place.area, focused, self._done)
 
     def _bid(self, key: int) -> str:
         return str(self._bids[key] if key < len(self._bids) else _FIRST_BIDS[0] + key)
 
     def _info(self, *, action_ok: bool) -> dict[str, Any]:
-        legal = () if self._over or self._view is None else offered(self._view.utterance, self._shown())
+        shown = self._shown()
+        legal = () if self._over or self._view is None else offered(self._view.utterance, shown)
         if self.modality == "image":
-            steps = [self._by_point(action) for action in legal]
+            steps = [self._by_point(action, shown) for action in legal]
             legal = tuple(dict.fromkeys(step.action for step in steps if step is not None))
         return {"action_ok": action_ok, "legal_actions": legal}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,12 +62,7 @@ def by_point(
         return Step(write("mouse_click", *points), last=False)
     if call.name == "press":
         return Step(write("keyboard_press", call.arguments[1]))
-    if _holds_text(elements[first]) and before != SELECT_ALL:
+    if elements[first].value and before != SELECT_ALL:
         return Step(SELECT_ALL, last=False)
     text = str(call.arguments[1]) if call.name == "fill" else ""
     return Step(write("keyboard_type", text) if text else write("keyboard_press", "Delete"))
-
-
-def _holds_text(element: Element) -> bool:
-    told = [state.removeprefix("value ") for state in element.state if state.startswith("value ")]
-    return any(json.loads(text) for text in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Element:
     def centre(self) -> Point:
         """The middle of its box."""
         return centre(self.box)
+
+    @property
+    def value(self) -> str:
+        """What a field holds."""
+        told = [state for state in self.state if state.startswith("value ")]
+        return str(json.loads(told[0].removeprefix("value "))) if told else ""
 
 
 @dataclass(frozen=True)

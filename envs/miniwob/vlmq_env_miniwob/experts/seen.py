@@ -82,8 +82,7 @@ class Seen:
 
     def value(self, bid: str) -> str:
         """What a field holds."""
-        told = [state for state in self.elements[bid].state if state.startswith("value ")]
-        return str(json.loads(told[0].removeprefix("value "))) if told else ""
+        return self.elements[bid].value
 
     def chosen(self, bid: str) -> list[str]:
         """What is chosen in a list."""
