@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from gymnasium.envs.registration import EnvSpec
@@ -20,6 +21,8 @@ from vlmq.api import PluginError
 from vlmq.api.testing import CHECKS, EnvContract, Report, check_env, deadline
 from vlmq.api.testing.about_declaration import DECLARATIONS
 from vlmq.api.testing.deadline import Hung, time_limit
+from vlmq.api.testing.fuzz import fuzz
+from vlmq.api.testing.play import Player
 
 HERE = Path(__file__).parent
 
@@ -101,6 +104,28 @@ def failures(report: Report) -> dict[str, str]:
 def left_over(mark: str) -> list[str]:
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     return [line for line in found.splitlines() if mark in line]
+
+
+def test_a_text_that_is_acted_on_is_tried_once_however_long_it_takes() -> None:
+    from contract_toys import Walk
+
+    class Slow(Walk):
+        tried: ClassVar[Counter[str]] = Counter()
+
+        def understands(self, action: str) -> bool:
+            self.tried[action] += 1
+            time.sleep(0.002)
+            return action.strip() in self.legal_actions
+
+        def move(self, action: str) -> None:
+            super().move(action.strip())
+
+    replies = fuzz(Player(Slow()), [0]).replies
+    acted_on = Counter(reply.text for reply in replies if reply.accepted)
+    assert {" left", "right\n"} <= set(acted_on)
+    assert {text: Slow.tried[text] for text in acted_on} == acted_on
+    refused = next(reply.text for reply in replies if not reply.accepted)
+    assert Slow.tried[refused] > 1  # its time is of interest, so it is measured again
 
 
 def test_every_check_has_a_broken_toy_or_tests_of_its_own() -> None:

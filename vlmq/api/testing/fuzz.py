@@ -165,8 +165,8 @@ class _Trial:
     def _try(self, text: str) -> Reply:
         reply = self._once(text)
         for limit in _AGAIN_ABOVE_S:
-            # a long turn is timed again: it may have been the machine
-            if reply.seconds > limit and reply.raised is None:
+            # a long turn is timed again: it may have been the machine; of a text that is acted on, nobody asks
+            if reply.seconds > limit and reply.raised is None and not reply.accepted:
                 again = self._once(text)
                 reply = again if again.seconds < reply.seconds else reply
         return reply
